@@ -1,0 +1,9 @@
+//! Moves metric events from a Kafka topic into PostgreSQL tables, each event exactly once.
+//!
+//! The modules stand in the order in which data flows: configuration first, then the path of an
+//! event, then what watches over it. `ARCHITECTURE.md` is the map in prose.
+
+pub mod offsets; // Partition, Offset and the range that a batch covers
+pub mod dead_letter; // a refused message: position, bytes, reason
+pub mod table; // a table as its columns: where each value comes from
+pub mod pipeline; // the path of an event, from Kafka's bytes to PostgreSQL's

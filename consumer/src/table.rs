@@ -1,0 +1,149 @@
+//! Owns what a table looks like to an event: its columns in COPY order, where each value comes from, the key
+//! that rows are sorted by; and the routes from event types to tables. Types only: `table::catalog` reads them.
+
+use crate::offsets::{Offset, Partition};
+use std::fmt;
+
+/// A table's name, as given in a route: `table` or `schema.table`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    /// The schema, where the route names one; otherwise PostgreSQL's `search_path` decides.
+    pub schema: Option<String>,
+    /// The table itself.
+    pub name: String,
+}
+
+impl TableName {
+    /// The name with each part quoted as an SQL identifier.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{}.{}", quote(schema), quote(&self.name)),
+            None => quote(&self.name),
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Quotes an SQL identifier.
+#[must_use]
+pub fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// The type of a column, as far as the event contract knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// `double precision`
+    Float8,
+    /// `real`
+    Float4,
+    /// `smallint`
+    Int2,
+    /// `integer`
+    Int4,
+    /// `bigint`
+    Int8,
+    /// `numeric`, with or without precision (PostgreSQL applies it)
+    Numeric,
+    /// `text`
+    Text,
+    /// `varchar(n)`: at most so many characters; without `(n)` it is `Text`
+    Varchar(u32),
+    /// `boolean`
+    Bool,
+    /// `timestamp with time zone`
+    Timestamptz,
+    /// `timestamp without time zone`: UTC
+    Timestamp,
+    /// `date`: UTC
+    Date,
+    /// `uuid`
+    Uuid,
+    /// `json`
+    Json,
+    /// `jsonb`
+    Jsonb,
+    /// `bytea`, for `kafka_key` only
+    Bytea,
+}
+
+/// Where a column's value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The event's field of the column's name.
+    Field,
+    /// All fields that have no column, as one object: the `jsonb` column `extra`. NULL where there are none.
+    Extra,
+    /// `kafka_topic`
+    KafkaTopic,
+    /// `kafka_partition`
+    KafkaPartition,
+    /// `kafka_offset`
+    KafkaOffset,
+    /// `kafka_timestamp`
+    KafkaTimestamp,
+    /// `kafka_key`
+    KafkaKey,
+}
+
+/// A column that COPY fills. Columns that PostgreSQL fills (identity, generated, a DEFAULT that isn't a constant)
+/// are not among a table's `columns`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name, and the event field's.
+    pub name: String,
+    /// Its type.
+    pub kind: ColumnType,
+    /// NULL is refused.
+    pub not_null: bool,
+    /// The constant of its DEFAULT in PostgreSQL's binary format: taken when the event has no such field.
+    pub default: Option<Vec<u8>>,
+    /// Where its value comes from.
+    pub source: Source,
+}
+
+/// A column of the table's key, in the key's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyColumn {
+    /// Its place in `Table::columns`.
+    pub column: usize,
+    /// `DESC` in the index.
+    pub descending: bool,
+}
+
+/// A table that a route leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: TableName,
+    /// The columns that COPY fills, in COPY's order.
+    pub columns: Vec<Column>,
+    /// The columns of its B-tree index that rows are sorted by; empty: order of arrival.
+    pub key: Vec<KeyColumn>,
+    /// What the catalog said, as one string: another one means that the table has changed.
+    pub fingerprint: String,
+}
+
+/// Where an event stood in Kafka: what the `kafka_*` columns are filled with.
+#[derive(Clone, Copy, Debug)]
+pub struct Coordinates<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: Partition,
+    /// The offset.
+    pub offset: Offset,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: Option<i64>,
+    /// The message's key.
+    pub key: Option<&'a [u8]>,
+}
