@@ -3,7 +3,10 @@
 //! The modules stand in the order in which data flows: configuration first, then the path of an
 //! event, then what watches over it. `ARCHITECTURE.md` is the map in prose.
 
+pub mod cli; // the command line: commands, help, exit codes
+pub mod config; // settings as typed, then validated: one section per stage
 pub mod offsets; // Partition, Offset and the range that a batch covers
 pub mod dead_letter; // a refused message: position, bytes, reason
 pub mod table; // a table as its columns: where each value comes from
 pub mod pipeline; // the path of an event, from Kafka's bytes to PostgreSQL's
+pub mod logging; // log lines as JSON or text, one each, whatever they hold
