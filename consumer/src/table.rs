@@ -1,6 +1,8 @@
 //! Owns what a table looks like to an event: its columns in COPY order, where each value comes from, the key
 //! that rows are sorted by; and the routes from event types to tables. Types only: `table::catalog` reads them.
 
+pub mod catalog; // tables as PostgreSQL's catalog has them
+
 use crate::offsets::{Offset, Partition};
 use std::fmt;
 
@@ -131,6 +133,37 @@ pub struct Table {
     pub key: Vec<KeyColumn>,
     /// What the catalog said, as one string: another one means that the table has changed.
     pub fingerprint: String,
+}
+
+/// Which table takes which type of event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    tables: Vec<TableName>,
+    by_type: Vec<(String, usize)>,
+}
+
+impl Routes {
+    /// Adds a route; several types may share a table.
+    pub fn add(&mut self, event_type: String, table: TableName) {
+        let index = self.tables.iter().position(|known| *known == table).unwrap_or_else(|| {
+            self.tables.push(table);
+            self.tables.len() - 1
+        });
+        self.by_type.push((event_type, index));
+    }
+
+    /// The tables, each once, in the order of the routes.
+    #[must_use]
+    pub fn tables(&self) -> &[TableName] {
+        &self.tables
+    }
+
+    /// The table for a type of event, by its place in `tables`. A scan: routes are few, and a comparison of two
+    /// short words costs less than a hash of one.
+    #[must_use]
+    pub fn table_of(&self, event_type: &str) -> Option<usize> {
+        self.by_type.iter().find(|(known, _)| known == event_type).map(|(_, index)| *index)
+    }
 }
 
 /// Where an event stood in Kafka: what the `kafka_*` columns are filled with.
