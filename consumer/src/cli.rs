@@ -3,8 +3,9 @@
 
 pub use crate::config::Command;
 
-use crate::config::settings::{Default, Group, Kind, SETTINGS, Setting};
+use crate::config::settings::{Group, Kind, SETTINGS, Setting};
 use crate::config::{Config, ConfigError};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use std::ffi::OsString;
 use std::fmt;
@@ -71,7 +72,9 @@ pub fn parse<T: Into<OsString>>(
     args: impl IntoIterator<Item = OsString>,
     env: impl Fn(&str) -> Option<T>,
 ) -> Result<Invocation, CliError> {
-    let matches = app().try_get_matches_from(args).map_err(CliError::CommandLine)?;
+    let matches = app()
+        .try_get_matches_from(args)
+        .map_err(|error| CliError::CommandLine(discreet(error)))?;
     let (name, matches) = matches.subcommand().expect("a command is required");
     let command = COMMANDS
         .iter()
@@ -81,6 +84,18 @@ pub fn parse<T: Into<OsString>>(
     Config::resolve(command, options(command, matches), env)
         .map(|config| Invocation { command, config })
         .map_err(|error| CliError::Config(command, error))
+}
+
+/// A word that belongs to no option may be the rest of a secret with a space in it: it is not repeated.
+fn discreet(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && !word.starts_with('-')
+    {
+        let what = "a value without an option before it".to_owned();
+        error.insert(ContextKind::InvalidArg, ContextValue::String(what));
+    }
+    error
 }
 
 /// The options that were given, in the order of the table.
@@ -134,7 +149,7 @@ Examples:
     storage-consumer consume --batch-size 500 --commit-interval 10.0 --max-poll-records 1000
   Low latency
     storage-consumer consume --batch-size 50 --commit-interval 1.0
-  Look into what arrives from now on
+  Debugging: every step, for what arrives from now on
     storage-consumer consume --log-level DEBUG --offset-reset latest
 
 An option comes before its environment variable, the variable before the file of --config.";
@@ -188,22 +203,26 @@ fn arg(setting: &'static Setting) -> Arg {
         .allow_negative_numbers(true)
 }
 
+/// What it does; below that, where else it can be set and what holds otherwise.
 fn help(setting: &Setting) -> String {
-    let mut help = setting.help.to_owned();
-    if let Some(env) = setting.env {
-        help += &format!(" [env: {env}]");
+    let env = setting.env.map(|env| format!("[env: {env}]"));
+    let default = Some(setting.default_text())
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            // Pairs that are given come beside the built-in ones, not in their place.
+            let word = if setting.kind == Kind::Pairs {
+                "built in"
+            } else {
+                "default"
+            };
+            format!("[{word}: {text}]")
+        });
+    let notes: Vec<_> = env.into_iter().chain(default).collect();
+    if notes.is_empty() {
+        setting.help.to_owned()
+    } else {
+        format!("{}\n{}", setting.help, notes.join(" "))
     }
-    let default = setting.default_text();
-    if !default.is_empty() {
-        let built_in = if setting.kind == Kind::Pairs {
-            "built in"
-        } else {
-            "default"
-        };
-        help += &format!(" [{built_in}: {default}]");
-    }
-    debug_assert!(setting.kind != Kind::Flag || matches!(setting.default, Default::Unset(_)));
-    help
 }
 
 #[cfg(test)]

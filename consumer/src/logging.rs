@@ -162,18 +162,23 @@ fn text(now: Timestamp, metadata: &Metadata<'_>, fields: &Fields, colour: bool) 
     line += &on_one_line(&fields.message);
     for (key, value) in fields.others() {
         line.push(' ');
-        line += &on_one_line(key);
+        line += &word(&Value::from(key));
         line.push('=');
-        match value {
-            Value::String(text) if is_plain(text) => line += text,
-            other => line += &on_one_line(&other.to_string()),
-        }
+        line += &word(value);
     }
     line.push('\n');
     line
 }
 
-/// Can the text stand after `key=` without quotes, and be read back as one word?
+/// A key or a value: as it is where that reads back as one word, otherwise as JSON.
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        other => on_one_line(&other.to_string()),
+    }
+}
+
+/// Can the text stand beside the `=` without quotes, and be read back as one word?
 fn is_plain(text: &str) -> bool {
     let plain = |char: char| !char.is_whitespace() && !"\"\\={}".contains(char) && !breaks_a_line(char);
     !text.is_empty() && text.chars().all(plain)

@@ -138,7 +138,7 @@ fn every_option_by_its_variable() {
         ("MAX_BATCH_BYTES", "1MiB"),
         ("WORKERS", "4"),
         ("SHUTDOWN_TIMEOUT", "1.5"),
-        ("STARTUP_TIMEOUT", "60"),
+        ("STARTUP_TIMEOUT", "90"),
         ("LOG_LEVEL", "warn"),
         ("LOG_FORMAT", "JSON"),
         ("HTTP_LISTEN", "off"),
@@ -164,7 +164,7 @@ fn every_option_by_its_variable() {
     assert_eq!((config.workers, config.migrate), (4, false));
     assert_eq!(config.duration, Some(Duration::from_secs(10)));
     assert_eq!(config.shutdown_timeout, Duration::from_millis(1500));
-    assert_eq!(config.startup_timeout, Some(Duration::from_secs(60)));
+    assert_eq!(config.startup_timeout, Some(Duration::from_secs(90)));
     assert_eq!(config.unknown_types, UnknownTypes::Skip);
     assert_eq!(config.http_listen, None);
     assert_eq!(
@@ -329,6 +329,12 @@ fn no_secret_is_shown() {
     let shown = format!("{:?}", run(&args, &[]).expect("valid"));
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("/ca"), "{shown}");
+
+    let split = mistakes(&["consume", "--postgres-password", "my", "hunter2"], &[]);
+    assert!(
+        split.contains("value without an option") && !split.contains("hunter2"),
+        "{split}"
+    );
 
     let env = [("POSTGRES_PASSWORD", "hunter2\0")];
     let text = mistakes(

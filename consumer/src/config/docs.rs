@@ -2,8 +2,11 @@
 //! `UPDATE_DOCS=1 cargo test -p consumer documentation` writes it anew.
 
 use super::properties;
-use super::settings::{Default, Group, SETTINGS, Setting};
+use super::settings::{self, Default, Group, SETTINGS, Setting};
+use super::{Command, Config};
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
 
@@ -69,4 +72,19 @@ fn the_documentation_says_what_the_table_says() {
             "docs/configuration.md is out of date: run this test with UPDATE_DOCS=1"
         );
     }
+}
+
+#[test]
+fn the_documentation_shows_a_file_that_is_valid() {
+    let page = std::fs::read_to_string(PAGE).expect("docs/configuration.md is there");
+    let (_, rest) = page.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    // The file of the password is nowhere but on the machine that the example speaks of.
+    let example = example.replace("postgres-password-file", "postgres-password");
+    file.write_all(example.as_bytes()).expect("written");
+    let option = (settings::setting(settings::CONFIG), file.path().into());
+    let config = Config::resolve(Command::Consume, vec![option], |_| None::<OsString>).expect("valid");
+    assert_eq!(config.kafka.properties.len(), 4);
+    assert_eq!(config.routes.len(), 4);
 }

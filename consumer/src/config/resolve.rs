@@ -2,7 +2,7 @@
 //! What a single value must look like is `values`' business; here is what holds between them.
 
 use super::problem::{Problem, Source};
-use super::settings::{self, Default, Setting};
+use super::settings::{self, Default, SETTINGS, Setting};
 use super::typed::Typed;
 use super::values::{self, Parsed};
 use super::{
@@ -22,12 +22,14 @@ pub(super) fn config(typed: &Typed, problems: Vec<Problem>) -> Result<Config, Co
     let mut resolver = Resolver { typed, problems };
     let config = resolver.config();
     if resolver.problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(ConfigError {
-            problems: resolver.problems,
-        })
+        return Ok(config);
     }
+    // In the order of the help; first what belongs to no setting.
+    let place = |it: &Problem| SETTINGS.iter().position(|setting| Some(setting) == it.setting);
+    resolver.problems.sort_by_key(place);
+    Err(ConfigError {
+        problems: resolver.problems,
+    })
 }
 
 struct Resolver<'a> {

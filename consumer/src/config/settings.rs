@@ -171,8 +171,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         Group::Kafka,
         "kafka-servers",
-        "HOST:PORT,…",
-        "Brokers to start from",
+        "HOST:PORT",
+        "Brokers to start from; several: HOST:PORT,HOST:PORT",
     )
     .env("KAFKA_BOOTSTRAP_SERVERS")
     .default(&["localhost:9092"]),
@@ -242,7 +242,7 @@ pub static SETTINGS: &[Setting] = &[
         Group::Postgres,
         "postgres-password",
         "PASSWORD",
-        "Password; as an option, other users of the machine can see it: the variable or the file keep it",
+        "Password; other users of the machine can see an option: prefer the variable, or a file",
     )
     .env("POSTGRES_PASSWORD")
     .default(&["mlops_password"])

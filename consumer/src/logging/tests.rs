@@ -71,7 +71,7 @@ fn a_line_of_text() {
             detail = "two words",
             none = "",
             "slow"
-        )
+        );
     });
     assert_eq!(
         line,
@@ -89,9 +89,11 @@ fn hostile_text_stays_on_its_line() {
     assert_eq!(value["message"], hostile);
 
     for line in [
-        as_text(|| info!(field = hostile, flatten = r#"{"k\ney":"a\nb"}"#, "{hostile}")),
+        as_text(|| {
+            info!(field = hostile, flatten = r#"{"k\ney":"a\nb"}"#, "{hostile}");
+        }),
         logged(LogFormat::Json, false, LogLevel::Info, || {
-            info!(field = hostile, "{hostile}")
+            info!(field = hostile, "{hostile}");
         }),
     ] {
         let body = line.strip_suffix('\n').expect("ends its line");
@@ -99,7 +101,7 @@ fn hostile_text_stays_on_its_line() {
     }
     assert_eq!(
         as_text(|| info!(target: "storage_consumer", flatten = r#"{"k\ney":"a\nb"}"#, "x")),
-        "2026-11-24 06:54:55.123 INFO    x k\\ney=\"a\\nb\"\n"
+        "2026-11-24 06:54:55.123 INFO    x \"k\\ney\"=\"a\\nb\"\n"
     );
 }
 
