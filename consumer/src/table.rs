@@ -5,6 +5,7 @@ pub mod catalog; // tables as PostgreSQL's catalog has them
 
 use crate::offsets::{Offset, Partition};
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
 /// A table's name, as given in a route: `table` or `schema.table`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,6 +164,50 @@ impl Routes {
     #[must_use]
     pub fn table_of(&self, event_type: &str) -> Option<usize> {
         self.by_type.iter().find(|(known, _)| known == event_type).map(|(_, index)| *index)
+    }
+}
+
+/// The routed tables as they are now, with PostgreSQL's own numbers for them. A table that changes makes a new
+/// generation; rows are encoded for one generation and stored in no other.
+#[derive(Debug)]
+pub struct Tables {
+    /// Counts the looks at the catalog that found something new.
+    pub generation: u64,
+    /// In the order of the routes' tables.
+    pub tables: Vec<Table>,
+    /// Their object identifiers, in the same order.
+    pub oids: Vec<u32>,
+}
+
+/// The newest generation of the tables, shared by all workers.
+#[derive(Debug)]
+pub struct SharedTables(Mutex<Arc<Tables>>);
+
+impl SharedTables {
+    /// The first generation.
+    #[must_use]
+    pub fn new(tables: Vec<Table>, oids: Vec<u32>) -> Self {
+        Self(Mutex::new(Arc::new(Tables { generation: 1, tables, oids })))
+    }
+
+    /// The newest generation.
+    #[must_use]
+    pub fn current(&self) -> Arc<Tables> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Takes in what the catalog says now. Whether it differs from the newest generation: then it is the next one.
+    pub fn update(&self, tables: Vec<Table>, oids: Vec<u32>) -> bool {
+        let mut current = self.lock();
+        let changed = current.tables != tables || current.oids != oids;
+        if changed {
+            *current = Arc::new(Tables { generation: current.generation + 1, tables, oids });
+        }
+        changed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Tables>> {
+        self.0.lock().expect("nobody panics while holding this lock")
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Column, ColumnType, KeyColumn, Source, Table, TableName};
 use std::error::Error;
 use std::fmt;
 use tokio_postgres::types::{FromSql, Type};
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::{Client, ToStatement};
 
 /// Why a table can't be read from the catalog.
 #[derive(Debug, thiserror::Error)]
@@ -56,16 +56,22 @@ pub async fn read(client: &Client, names: &[TableName]) -> Result<Catalog, Catal
     if !findings.is_empty() {
         return Err(CatalogError::Unfit(Findings(findings)));
     }
-    let fingerprints = fingerprints(client, &oids).await?;
+    let fingerprints = fingerprints(client, FINGERPRINTS, &oids).await?;
     for (table, fingerprint) in tables.iter_mut().zip(fingerprints) {
         table.fingerprint = fingerprint;
     }
     Ok(Catalog { tables, oids })
 }
 
+/// The statement behind `fingerprints`, to be prepared where it is asked often.
+pub const FINGERPRINTS: &str = include_str!("../sql/table_fingerprint.sql");
+
 /// What COPY depends on, one string a table; see `sql/table_fingerprint.sql`.
-pub async fn fingerprints(client: &impl GenericClient, oids: &[u32]) -> Result<Vec<String>, tokio_postgres::Error> {
-    let rows = client.query(include_str!("../sql/table_fingerprint.sql"), &[&oids]).await?;
+pub async fn fingerprints<S>(client: &Client, statement: &S, oids: &[u32]) -> Result<Vec<String>, tokio_postgres::Error>
+where
+    S: ToStatement + ?Sized,
+{
+    let rows = client.query(statement, &[&oids]).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
@@ -77,7 +83,7 @@ async fn find(client: &Client, name: &TableName) -> Result<Result<u32, String>, 
         None => Err(format!("table {name}: does not exist; create it, or leave out its --route")),
         Some(row) => {
             let kind: &str = row.try_get(1)?;
-            if matches!(kind, "r" | "p" | "f") {
+            if matches!(kind, "r" | "p") {
                 Ok(row.try_get(0)?)
             } else {
                 Err(format!("table {name}: is not a table; name a table in its --route"))
