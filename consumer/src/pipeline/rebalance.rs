@@ -199,7 +199,7 @@ impl Assignment {
     pub(super) fn restart(&mut self, consumer: &KafkaConsumer, topic: &str, partitions: &[Partition]) -> KafkaResult<()> {
         let known: Vec<Partition> =
             partitions.iter().copied().filter(|partition| self.all_known(&[*partition])).collect();
-        if consumer.rebalance_protocol() == RebalanceProtocol::Cooperative {
+        if matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
             consumer.incremental_unassign(&plain_list(topic, known.iter().copied()))?;
         }
         self.adopt(consumer, topic, &known)?;
