@@ -16,6 +16,7 @@ pub mod ports; // free ports that the kernel will not give away meanwhile
 pub mod folder; // temporary folders, and the end of those that others left behind
 pub mod process; // a child with a log, a user and an end
 pub mod postgres; // a PostgreSQL server
+mod java; // the JVM and Kafka's classes
 pub mod kafka; // Kafka brokers: one, or a cluster
 pub mod kafka_admin; // topics, records and the lag of groups, on any broker
 pub mod mock_kafka; // librdkafka's in-process broker, where no Java is at hand

@@ -2,10 +2,9 @@
 //! at once. A node can be killed, stopped and started again on the same data and ports.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -13,22 +12,13 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::folder::Folder;
+use super::java::Java;
 use super::ports::free_port;
-use super::process::{Launch, Process, Signal, log_tail};
-use super::{SET_UP, cache_folder, in_path, wait_until};
+use super::process::{Process, Signal, log_tail};
+use super::wait_until;
 
 /// Time for a start; a busy machine needs most of it.
 const LIMIT: Duration = Duration::from_secs(90);
-
-const POM: &str = include_str!("../../kafka/pom.xml");
-
-const LOG4J: &str = "rootLogger.level = INFO
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d] %p %m (%c)%n
-";
 
 /// How brokers are made.
 #[derive(Clone, Debug)]
@@ -59,7 +49,7 @@ impl Default for Options {
 pub struct Kafka {
     nodes: Vec<Node>, // before the folder: they end before their data goes
     java: Java,
-    folder: Folder,
+    _folder: Folder,
 }
 
 #[derive(Debug)]
@@ -94,8 +84,8 @@ impl Kafka {
 
     fn try_cluster(nodes: usize, options: &Options) -> anyhow::Result<Self> {
         ensure!(nodes > 0, "a cluster has a node at least");
-        let java = Java::find(options)?;
         let folder = Folder::new()?;
+        let java = Java::find(options, folder.path())?;
         let nodes: Vec<Node> = (1..=nodes)
             .map(|id| {
                 Ok(Node {
@@ -111,7 +101,11 @@ impl Kafka {
                 })
             })
             .collect::<anyhow::Result<_>>()?;
-        let mut kafka = Self { nodes, java, folder };
+        let mut kafka = Self {
+            nodes,
+            java,
+            _folder: folder,
+        };
         kafka.format(options)?;
         for index in 0..kafka.nodes.len() {
             kafka.launch(index)?;
@@ -130,12 +124,11 @@ impl Kafka {
             )
         };
         let voters = self.nodes.iter().map(voter).collect::<Vec<_>>().join(",");
-        fs::write(self.folder.path().join("log4j2.properties"), LOG4J)?;
         let mut formatting = Vec::new();
         for node in &self.nodes {
             fs::create_dir(&node.folder)?;
             fs::write(node.configuration(), self.properties(node, options)?)?;
-            let launch = self.java.launch("kafka-storage", &node.log(), self.folder.path());
+            let launch = self.java.launch("kafka-storage", &node.log());
             let launch = launch
                 .args(["kafka.tools.StorageTool", "format", "--cluster-id", &cluster])
                 .args(["--initial-controllers", &voters])
@@ -192,8 +185,8 @@ impl Kafka {
             ("transaction.state.log.min.isr", in_sync.clone()),
             ("default.replication.factor", copies),
             ("min.insync.replicas", in_sync),
-            // A killed broker's partitions find another leader soon.
-            ("broker.session.timeout.ms", "6000".to_owned()),
+            // A killed broker is let in again, and its partitions find another leader, when its session is over.
+            ("broker.session.timeout.ms", "3000".to_owned()),
             ("broker.heartbeat.interval.ms", "500".to_owned()),
             // A quarter of the heap otherwise, for tests whose topics are hardly ever compacted.
             ("log.cleaner.dedupe.buffer.size", (8 << 20).to_string()),
@@ -214,11 +207,7 @@ impl Kafka {
 
     fn launch(&mut self, index: usize) -> anyhow::Result<()> {
         let node = &self.nodes[index];
-        let launch = self.java.launch(
-            &format!("Kafka node {}", node.id),
-            &node.log(),
-            self.folder.path(),
-        );
+        let launch = self.java.launch(&format!("Kafka node {}", node.id), &node.log());
         let process = launch
             .args(["kafka.Kafka"])
             .args([node.configuration()])
@@ -250,6 +239,11 @@ impl Kafka {
         self.nodes.len()
     }
 
+    /// A node's process id while it runs.
+    pub fn id(&self, node: usize) -> Option<u32> {
+        self.nodes[node - 1].process.as_ref().map(Process::id)
+    }
+
     /// The log file of a node; nodes count from 1, as Kafka's ids do.
     pub fn log(&self, node: usize) -> PathBuf {
         self.nodes[node - 1].log()
@@ -257,7 +251,7 @@ impl Kafka {
 
     /// The java command with Kafka's classes, for its own command line tools; the class comes next.
     pub(super) fn tool(&self) -> std::process::Command {
-        self.java.command(self.folder.path())
+        self.java.command()
     }
 
     /// SIGKILL to every node.
@@ -360,77 +354,6 @@ impl Node {
     }
 }
 
-/// The JVM and Kafka's classes.
-#[derive(Debug)]
-struct Java {
-    program: PathBuf,
-    classes: String,
-    flags: Vec<String>,
-}
-
-impl Java {
-    fn find(options: &Options) -> anyhow::Result<Self> {
-        let home = env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
-        let program = home
-            .filter(|java| java.is_file())
-            .or_else(|| in_path("java"))
-            .with_context(|| format!("no Java is installed: {SET_UP}, or set JAVA_HOME"))?;
-        let version = env::var("KAFKA_VERSION")
-            .ok()
-            .filter(|version| !version.is_empty());
-        let version = version
-            .as_deref()
-            .or_else(|| default_version(POM))
-            .context("no version in kafka/pom.xml")?;
-        let jars = cache_folder().join(format!("kafka-{version}")).join("libs");
-        ensure!(
-            jars.is_dir(),
-            "Apache Kafka {version} is not in {}: {SET_UP}",
-            jars.display()
-        );
-        let mut flags = vec![
-            format!("-Xmx{}m", options.heap_megabytes),
-            "-Xshare:auto".to_owned(),
-        ];
-        // Few cores and a small heap: a concurrent collector's threads would only take the processor from
-        // the test.
-        flags.push("-XX:+UseSerialGC".to_owned());
-        if options.quick_start {
-            flags.push("-XX:TieredStopAtLevel=1".to_owned());
-        }
-        Ok(Self {
-            program,
-            classes: format!("{}/*", jars.display()),
-            flags,
-        })
-    }
-
-    fn arguments(&self, folder: &Path) -> Vec<String> {
-        let log4j = folder.join("log4j2.properties");
-        let mut arguments = self.flags.clone();
-        arguments.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
-        arguments.extend(["-cp".to_owned(), self.classes.clone()]);
-        arguments
-    }
-
-    fn launch(&self, name: &str, log: &Path, folder: &Path) -> Launch {
-        Launch::new(name, &self.program, log).args(self.arguments(folder))
-    }
-
-    fn command(&self, folder: &Path) -> std::process::Command {
-        let mut command = std::process::Command::new(&self.program);
-        command.args(self.arguments(folder));
-        command
-    }
-}
-
-fn default_version(pom: &str) -> Option<&str> {
-    pom.split_once("<kafka.version>")?
-        .1
-        .split_once("</kafka.version>")
-        .map(|(version, _)| version)
-}
-
 /// An identifier as Kafka writes them: 16 bytes in base64, of which the last character carries but two bits.
 fn uuid() -> String {
     use rand::distr::{Alphanumeric, SampleString as _};
@@ -440,12 +363,6 @@ fn uuid() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_default_version_is_the_one_that_setup_resolves() {
-        let version = default_version(POM).expect("a version");
-        assert!(version.starts_with("4."), "{version}");
-    }
 
     #[test]
     fn identifiers_are_kafkas() {
