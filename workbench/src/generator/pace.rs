@@ -44,7 +44,7 @@ impl Pace {
         let rate = self.rate * self.swell(elapsed);
         let earned = elapsed.saturating_sub(self.last).as_secs_f64() * rate;
         self.last = elapsed;
-        self.tokens = (self.tokens + earned).min((rate * CATCH_UP_SECONDS).max(1.0));
+        self.tokens = (self.tokens + earned).min(1.0 + rate * CATCH_UP_SECONDS);
         let due = self.tokens.floor();
         self.tokens -= due;
         due as u64
@@ -101,7 +101,7 @@ mod tests {
     fn a_pause_is_not_followed_by_a_flood() {
         let mut pace = Pace::new(1_000.0, None);
         pace.take(Duration::from_secs(1));
-        assert_eq!(pace.take(Duration::from_mins(1)), 100);
+        assert_eq!(pace.take(Duration::from_mins(1)), 101);
     }
 
     #[test]

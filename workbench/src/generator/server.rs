@@ -128,7 +128,7 @@ impl Server {
             + 32.0 * feels(Anomaly::HighTemperature)
             + 4.0 * surge;
         let fan =
-            (2_200.0 + 105.0 * (celsius - 35.0).max(0.0) + 25.0 * dice.bell()).clamp(FAN_RPM.0, FAN_RPM.1);
+            (2_000.0 + 92.0 * (celsius - 28.0).max(0.0) + 25.0 * dice.bell()).clamp(FAN_RPM.0, FAN_RPM.1);
         // Load, fans (their draw grows with the cube of their speed), and leakage of hot silicon.
         let watts = self.watts.0
             + self.watts.1 * load

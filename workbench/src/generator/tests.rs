@@ -104,7 +104,7 @@ fn well_formed_events_have_exactly_their_fields_in_sane_ranges() {
         }
     });
     let mean = bytes.0 / bytes.1 as usize;
-    assert!((340..=440).contains(&mean), "{mean} bytes a server's event");
+    assert!((430..=480).contains(&mean), "{mean} bytes a server's event");
 }
 
 #[test]
@@ -340,9 +340,10 @@ fn assert_broken(kind: Malformed, payload: Option<&[u8]>) {
     }
 }
 
-/// Run with `cargo test --release -p workbench -- --ignored --nocapture generates_fast`.
+/// Run with `cargo test --release -p workbench --lib -- --ignored --nocapture fast`.
 #[test]
 #[ignore = "measures, and a debug build is slow"]
+#[expect(clippy::print_stderr, reason = "the number is what one runs it for")]
 fn generates_fast() {
     let mut generator = Generator::new(&seeded());
     let started = std::time::Instant::now();
@@ -354,10 +355,9 @@ fn generates_fast() {
             .map_or(0, <[u8]>::len);
     }
     let rate = 2_000_000.0 / started.elapsed().as_secs_f64();
-    assert!(rate > 300_000.0, "{rate:.0} events/s, {bytes} bytes");
-    std::fs::write(
-        std::env::temp_dir().join("generates_fast.txt"),
-        format!("{rate:.0} events/s\n"),
-    )
-    .ok();
+    eprintln!(
+        "generated {rate:.0} events/s on one core, {} bytes each",
+        bytes / 2_000_000
+    );
+    assert!(rate > 300_000.0);
 }
