@@ -15,8 +15,10 @@ use tokio_postgres::Client;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The privileges that the main job needs on its own tables.
-const OWN_TABLES: [(&str, &str); 2] =
-    [("consumer_offsets", "SELECT, INSERT, UPDATE"), ("dead_letters", "SELECT, INSERT, UPDATE")];
+const OWN_TABLES: [(&str, &str); 2] = [
+    ("consumer_offsets", "SELECT, INSERT, UPDATE"),
+    ("dead_letters", "SELECT, INSERT, UPDATE"),
+];
 
 /// What was found, in the order in which it was looked for.
 #[derive(Debug, Default)]
@@ -58,7 +60,9 @@ async fn check_kafka(config: &Config, report: &mut Report) {
         for (key, value) in &kafka.properties {
             properties.set(key, value);
         }
-        properties.set("bootstrap.servers", &kafka.servers).set("group.id", &kafka.group_id);
+        properties
+            .set("bootstrap.servers", &kafka.servers)
+            .set("group.id", &kafka.group_id);
         properties.set("allow.auto.create.topics", "false");
         let consumer: BaseConsumer = properties.create()?;
         let metadata = consumer.fetch_metadata(Some(&kafka.topic), TIMEOUT)?;
@@ -66,14 +70,21 @@ async fn check_kafka(config: &Config, report: &mut Report) {
         let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);
         Ok::<_, rdkafka::error::KafkaError>((
             brokers,
-            topic.map(|topic| (topic.partitions().len(), topic.error().map(rdkafka::error::RDKafkaErrorCode::from))),
+            topic.map(|topic| {
+                (
+                    topic.partitions().len(),
+                    topic.error().map(rdkafka::error::RDKafkaErrorCode::from),
+                )
+            }),
         ))
     })
     .await
     .expect("the check does not panic");
     let servers = &config.kafka.servers;
     match answer {
-        Err(error) => report.bad(format!("kafka {servers}: {error}; check --kafka-servers and the network")),
+        Err(error) => report.bad(format!(
+            "kafka {servers}: {error}; check --kafka-servers and the network"
+        )),
         Ok((brokers, topic)) => {
             report.good(format!("kafka {servers}: {brokers} broker(s)"));
             let name = &config.kafka.topic;
@@ -88,15 +99,22 @@ async fn check_kafka(config: &Config, report: &mut Report) {
                         ));
                     }
                 }
-                Some((_, Some(error))) => report.bad(format!("topic {name}: {error}; create it, or check --topic")),
-                _ => report.bad(format!("topic {name}: does not exist; create it, or check --topic")),
+                Some((_, Some(error))) => {
+                    report.bad(format!("topic {name}: {error}; create it, or check --topic"))
+                }
+                _ => report.bad(format!(
+                    "topic {name}: does not exist; create it, or check --topic"
+                )),
             }
         }
     }
 }
 
 async fn check_postgres(config: &Config, report: &mut Report) {
-    let server = format!("postgres {}:{}/{}", config.postgres.host, config.postgres.port, config.postgres.database);
+    let server = format!(
+        "postgres {}:{}/{}",
+        config.postgres.host, config.postgres.port, config.postgres.database
+    );
     let client = match postgres::connect(&config.postgres).await {
         Ok(client) => client,
         Err(error) => return report.bad(format!("{server}: {}", postgres::describe(&error))),
@@ -107,8 +125,15 @@ async fn check_postgres(config: &Config, report: &mut Report) {
     }
 }
 
-async fn check_tables(config: &Config, client: &Client, report: &mut Report) -> Result<(), tokio_postgres::Error> {
-    let read_only = client.query_one("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool", &[]);
+async fn check_tables(
+    config: &Config,
+    client: &Client,
+    report: &mut Report,
+) -> Result<(), tokio_postgres::Error> {
+    let read_only = client.query_one(
+        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool",
+        &[],
+    );
     if read_only.await?.try_get(0)? {
         report.bad("postgres: is read-only; name the primary server in --postgres-host");
     }
@@ -118,7 +143,9 @@ async fn check_tables(config: &Config, client: &Client, report: &mut Report) -> 
             check_privileges(client, table, privileges, report).await?;
         }
     } else if config.migrate {
-        let may = client.query_one("SELECT has_schema_privilege(current_schema(), 'CREATE')", &[]).await?;
+        let may = client
+            .query_one("SELECT has_schema_privilege(current_schema(), 'CREATE')", &[])
+            .await?;
         if may.try_get::<_, Option<bool>>(0)? == Some(true) {
             report.good("migrations: missing; consume will apply them");
         } else {
@@ -137,7 +164,11 @@ async fn check_tables(config: &Config, client: &Client, report: &mut Report) -> 
     Ok(())
 }
 
-async fn check_table(client: &Client, name: &TableName, report: &mut Report) -> Result<(), tokio_postgres::Error> {
+async fn check_table(
+    client: &Client,
+    name: &TableName,
+    report: &mut Report,
+) -> Result<(), tokio_postgres::Error> {
     match catalog::read(client, std::slice::from_ref(name)).await {
         Ok(catalog) => {
             for table in &catalog.tables {
@@ -159,17 +190,38 @@ async fn check_table(client: &Client, name: &TableName, report: &mut Report) -> 
 }
 
 fn describe(table: &Table) -> String {
-    let fields = table.columns.iter().filter(|column| column.source == Source::Field).count();
-    let key: Vec<&str> = table.key.iter().map(|key| table.columns[key.column].name.as_str()).collect();
-    let order = if key.is_empty() { "no B-tree index".to_owned() } else { format!("rows sorted by {}", key.join(", ")) };
-    format!("table {}: {fields} column(s) filled from fields, {order}", table.name)
+    let fields = table
+        .columns
+        .iter()
+        .filter(|column| column.source == Source::Field)
+        .count();
+    let key: Vec<&str> = table
+        .key
+        .iter()
+        .map(|key| table.columns[key.column].name.as_str())
+        .collect();
+    let order = if key.is_empty() {
+        "no B-tree index".to_owned()
+    } else {
+        format!("rows sorted by {}", key.join(", "))
+    };
+    format!(
+        "table {}: {fields} column(s) filled from fields, {order}",
+        table.name
+    )
 }
 
 fn warnings(table: &Table) -> Vec<String> {
-    let no_zone = table.columns.iter().filter(|column| column.kind == ColumnType::Timestamp && column.name == "timestamp");
+    let no_zone = table
+        .columns
+        .iter()
+        .filter(|column| column.kind == ColumnType::Timestamp && column.name == "timestamp");
     no_zone
         .map(|column| {
-            format!("table {}, column {}: has no time zone; values are stored as UTC, prefer timestamptz", table.name, column.name)
+            format!(
+                "table {}, column {}: has no time zone; values are stored as UTC, prefer timestamptz",
+                table.name, column.name
+            )
         })
         .collect()
 }
@@ -181,9 +233,13 @@ async fn check_privileges(
     report: &mut Report,
 ) -> Result<(), tokio_postgres::Error> {
     for privilege in privileges.split(", ") {
-        let row = client.query_one("SELECT has_table_privilege($1, $2)", &[&table, &privilege]).await?;
+        let row = client
+            .query_one("SELECT has_table_privilege($1, $2)", &[&table, &privilege])
+            .await?;
         if !row.try_get::<_, bool>(0)? {
-            report.bad(format!("table {table}: this user lacks {privilege}; run GRANT {privilege} ON {table} TO the user"));
+            report.bad(format!(
+                "table {table}: this user lacks {privilege}; run GRANT {privilege} ON {table} TO the user"
+            ));
         }
     }
     Ok(())

@@ -102,7 +102,10 @@ impl Health {
             let silent = (now - worker.started).saturating_sub(turned);
             // Until the first turn the process waits for its servers, which is no reason to kill it.
             if !turned.is_zero() && silent > LONGEST_TURN {
-                reasons.push(format!("worker {number}: the consume loop has not turned for {} s", silent.as_secs()));
+                reasons.push(format!(
+                    "worker {number}: the consume loop has not turned for {} s",
+                    silent.as_secs()
+                ));
             }
         }
         reasons
@@ -127,7 +130,10 @@ impl Health {
             if let Some(since) = *worker.waiting_since.lock().expect("not poisoned") {
                 let waited = now.saturating_duration_since(since);
                 if waited > self.commit_interval + LONGEST_WAIT {
-                    reasons.push(format!("worker {number}: messages wait for {} s to be stored", waited.as_secs()));
+                    reasons.push(format!(
+                        "worker {number}: messages wait for {} s to be stored",
+                        waited.as_secs()
+                    ));
                 }
             }
         }
@@ -147,7 +153,10 @@ mod tests {
         health.postgres.answered();
         health.workers[0].set_joined(true);
         health.workers[0].turned(start + Duration::from_secs(1), None);
-        assert_eq!(health.not_ready(start + Duration::from_secs(2)), Vec::<String>::new());
+        assert_eq!(
+            health.not_ready(start + Duration::from_secs(2)),
+            Vec::<String>::new()
+        );
         health.postgres.lost("the database system is shutting down");
         assert!(health.not_ready(start + Duration::from_secs(2))[0].contains("shutting down"));
     }

@@ -49,8 +49,16 @@ async fn ready(State(sources): State<Sources>) -> Response {
 }
 
 fn verdict(question: &str, reasons: &[String]) -> Response {
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ question: reasons.is_empty(), "reasons": reasons }))).into_response()
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({ question: reasons.is_empty(), "reasons": reasons })),
+    )
+        .into_response()
 }
 
 async fn metrics(State(sources): State<Sources>) -> Response {

@@ -35,8 +35,9 @@ impl Count {
 type Labelled = Mutex<BTreeMap<String, u64>>;
 
 /// Upper bounds of the latency histogram, in seconds.
-const LATENCY_BUCKETS: [f64; 16] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0];
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0,
+];
 
 /// Upper bounds of the histograms of batches' sizes, in messages.
 const SIZE_BUCKETS: [f64; 10] = [1.0, 10.0, 50.0, 100.0, 500.0, 1e3, 5e3, 1e4, 5e4, 1e5];
@@ -84,7 +85,9 @@ const PHASES: [&str; 4] = ["fence", "copy", "dead_letters", "commit"];
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Metrics").field("tables", &self.tables).finish_non_exhaustive()
+        f.debug_struct("Metrics")
+            .field("tables", &self.tables)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +97,9 @@ impl Metrics {
     pub fn new(tables: Vec<String>) -> Self {
         let builder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
-            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &SIZE_BUCKETS))
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &SIZE_BUCKETS)
+            })
             .and_then(|builder| {
                 let bytes = SIZE_BUCKETS.map(|bound| bound * 1024.0);
                 builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &bytes)
@@ -148,7 +153,9 @@ impl Metrics {
     /// From the broker's timestamp to the commit. The messages are put into buckets here, so that a batch costs
     /// a few records and not one a message.
     fn record_latencies(&self, batch: &Batch) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let bounds_ms = LATENCY_BUCKETS.map(|bound| bound * 1e3);
         let mut counts = [0usize; LATENCY_BUCKETS.len() + 1];
@@ -157,14 +164,22 @@ impl Metrics {
             counts[bounds_ms.partition_point(|bound| *bound < latency_ms)] += 1;
         }
         for (bucket, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-            let value = LATENCY_BUCKETS.get(bucket).copied().unwrap_or(f64::from(u32::MAX));
+            let value = LATENCY_BUCKETS
+                .get(bucket)
+                .copied()
+                .unwrap_or(f64::from(u32::MAX));
             self.histograms.latency.record_many(value, count);
         }
     }
 
     /// An attempt that will be repeated, by SQLSTATE, or `connection` or `silence` where there is none.
     pub fn retried(&self, cause: &str) {
-        *self.retries.lock().expect("not poisoned").entry(cause.to_owned()).or_default() += 1;
+        *self
+            .retries
+            .lock()
+            .expect("not poisoned")
+            .entry(cause.to_owned())
+            .or_default() += 1;
     }
 
     /// Fields that no column takes. Whether the name is a new one.
@@ -194,7 +209,13 @@ impl Metrics {
     }
 
     fn position(&self, partition: Partition, change: impl FnOnce(&mut Position)) {
-        change(self.positions.lock().expect("not poisoned").entry(partition).or_default());
+        change(
+            self.positions
+                .lock()
+                .expect("not poisoned")
+                .entry(partition)
+                .or_default(),
+        );
     }
 
     /// Messages that are in Kafka and not yet stored, per partition of this process; those whose end is known.
@@ -217,14 +238,19 @@ impl Metrics {
 
     fn publish(&self) {
         for (table, rows) in self.tables.iter().zip(&self.rows) {
-            metrics::counter!("storage_consumer_rows_stored_total", "table" => table.clone()).absolute(rows.get());
+            metrics::counter!("storage_consumer_rows_stored_total", "table" => table.clone())
+                .absolute(rows.get());
         }
         for (reason, count) in Reason::ALL.iter().zip(&self.reasons) {
-            metrics::counter!("storage_consumer_dead_letters_total", "reason" => reason.as_str()).absolute(count.get());
+            metrics::counter!("storage_consumer_dead_letters_total", "reason" => reason.as_str())
+                .absolute(count.get());
         }
         let statistics = self.statistics();
         let counters = [
-            ("storage_consumer_messages_consumed_total", statistics.total_consumed),
+            (
+                "storage_consumer_messages_consumed_total",
+                statistics.total_consumed,
+            ),
             ("storage_consumer_messages_skipped_total", self.skipped.get()),
             ("storage_consumer_unknown_type_total", statistics.unknown_type),
             ("storage_consumer_parse_errors_total", statistics.parse_errors),
@@ -241,10 +267,12 @@ impl Metrics {
             metrics::counter!("storage_consumer_retries_total", "sqlstate" => cause.clone()).absolute(*count);
         }
         for (name, count) in &*self.unmapped_fields.lock().expect("not poisoned") {
-            metrics::counter!("storage_consumer_unmapped_fields_total", "field" => name.clone()).absolute(*count);
+            metrics::counter!("storage_consumer_unmapped_fields_total", "field" => name.clone())
+                .absolute(*count);
         }
         for (partition, lag) in self.lags() {
-            metrics::gauge!("storage_consumer_lag_messages", "partition" => partition.to_string()).set(as_float(lag));
+            metrics::gauge!("storage_consumer_lag_messages", "partition" => partition.to_string())
+                .set(as_float(lag));
         }
     }
 }
@@ -256,31 +284,80 @@ impl Histograms {
             latency: metrics::histogram!("storage_consumer_latency_seconds"),
             batch_messages: metrics::histogram!("storage_consumer_batch_messages"),
             batch_bytes: metrics::histogram!("storage_consumer_batch_bytes"),
-            phases: PHASES.map(|phase| metrics::histogram!("storage_consumer_phase_seconds", "phase" => phase)),
+            phases: PHASES
+                .map(|phase| metrics::histogram!("storage_consumer_phase_seconds", "phase" => phase)),
         }
     }
 }
 
 fn describe() {
     use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
-    counter!("storage_consumer_messages_consumed_total", "Messages whose fate is committed");
+    counter!(
+        "storage_consumer_messages_consumed_total",
+        "Messages whose fate is committed"
+    );
     counter!("storage_consumer_rows_stored_total", "Rows committed, by table");
-    counter!("storage_consumer_dead_letters_total", "Messages kept in dead_letters, by reason");
-    counter!("storage_consumer_messages_skipped_total", "Messages left out on purpose");
-    counter!("storage_consumer_unknown_type_total", "Messages whose type has no route");
-    counter!("storage_consumer_parse_errors_total", "Messages that could not be decoded");
-    counter!("storage_consumer_insert_errors_total", "Rows that PostgreSQL refused");
+    counter!(
+        "storage_consumer_dead_letters_total",
+        "Messages kept in dead_letters, by reason"
+    );
+    counter!(
+        "storage_consumer_messages_skipped_total",
+        "Messages left out on purpose"
+    );
+    counter!(
+        "storage_consumer_unknown_type_total",
+        "Messages whose type has no route"
+    );
+    counter!(
+        "storage_consumer_parse_errors_total",
+        "Messages that could not be decoded"
+    );
+    counter!(
+        "storage_consumer_insert_errors_total",
+        "Rows that PostgreSQL refused"
+    );
     counter!("storage_consumer_batches_total", "Transactions committed");
-    counter!("storage_consumer_fences_missed_total", "Batches given up because another consumer was faster");
-    counter!("storage_consumer_rebalances_total", "Assignments given or taken by the group");
-    counter!("storage_consumer_offsets_lost_total", "Offsets that retention removed before they were read");
-    counter!("storage_consumer_retries_total", "Attempts that PostgreSQL did not take, by SQLSTATE");
-    counter!("storage_consumer_unmapped_fields_total", "Fields that no column takes, by name");
-    gauge!("storage_consumer_lag_messages", "Messages in Kafka that are not stored yet, by partition");
-    histogram!("storage_consumer_latency_seconds", Unit::Seconds, "From the broker's timestamp to the commit");
+    counter!(
+        "storage_consumer_fences_missed_total",
+        "Batches given up because another consumer was faster"
+    );
+    counter!(
+        "storage_consumer_rebalances_total",
+        "Assignments given or taken by the group"
+    );
+    counter!(
+        "storage_consumer_offsets_lost_total",
+        "Offsets that retention removed before they were read"
+    );
+    counter!(
+        "storage_consumer_retries_total",
+        "Attempts that PostgreSQL did not take, by SQLSTATE"
+    );
+    counter!(
+        "storage_consumer_unmapped_fields_total",
+        "Fields that no column takes, by name"
+    );
+    gauge!(
+        "storage_consumer_lag_messages",
+        "Messages in Kafka that are not stored yet, by partition"
+    );
+    histogram!(
+        "storage_consumer_latency_seconds",
+        Unit::Seconds,
+        "From the broker's timestamp to the commit"
+    );
     histogram!("storage_consumer_batch_messages", "Messages in a committed batch");
-    histogram!("storage_consumer_batch_bytes", Unit::Bytes, "Bytes that a committed batch occupied");
-    histogram!("storage_consumer_phase_seconds", Unit::Seconds, "Duration of each step of a transaction");
+    histogram!(
+        "storage_consumer_batch_bytes",
+        Unit::Bytes,
+        "Bytes that a committed batch occupied"
+    );
+    histogram!(
+        "storage_consumer_phase_seconds",
+        Unit::Seconds,
+        "Duration of each step of a transaction"
+    );
 }
 
 /// Counts are far below 2^53, where floats stop being exact.

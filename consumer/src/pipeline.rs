@@ -82,11 +82,21 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         routes.add(route.event_type.clone(), route.table.clone());
     }
     let health = Arc::new(Health::new(config.workers, config.batch.interval, started));
-    let metrics = Arc::new(Metrics::new(routes.tables().iter().map(ToString::to_string).collect()));
+    let metrics = Arc::new(Metrics::new(
+        routes.tables().iter().map(ToString::to_string).collect(),
+    ));
     if let Some(address) = config.http_listen {
-        let listener = http::bind(address).await.map_err(|error| RunError::Http { address, error })?;
+        let listener = http::bind(address)
+            .await
+            .map_err(|error| RunError::Http { address, error })?;
         tracing::info!(%address, "http: /live, /ready, /metrics");
-        tokio::spawn(http::serve(listener, Sources { health: Arc::clone(&health), metrics: Arc::clone(&metrics) }));
+        tokio::spawn(http::serve(
+            listener,
+            Sources {
+                health: Arc::clone(&health),
+                metrics: Arc::clone(&metrics),
+            },
+        ));
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -102,7 +112,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         "storage consumer starts",
     );
 
-    let prepared = schema::prepare(&config.postgres, routes.tables(), config.migrate, &health.postgres);
+    let prepared = schema::prepare(
+        &config.postgres,
+        routes.tables(),
+        config.migrate,
+        &health.postgres,
+    );
     let catalog = tokio::select! {
         prepared = within(config.startup_timeout, prepared) => match prepared {
             Some(catalog) => catalog?,
@@ -183,9 +198,16 @@ async fn supervise(
 /// Applies the missing migrations, and nothing else.
 pub async fn migrate(config: Config) -> Result<(), RunError> {
     let health = Health::new(0, config.batch.interval, Instant::now());
-    match within(config.startup_timeout, schema::migrate_when_there(&config.postgres, &health.postgres)).await {
+    match within(
+        config.startup_timeout,
+        schema::migrate_when_there(&config.postgres, &health.postgres),
+    )
+    .await
+    {
         Some(migrated) => Ok(migrated?),
-        None => Err(RunError::StartupTimeout(health.not_ready(Instant::now()).join("; "))),
+        None => Err(RunError::StartupTimeout(
+            health.not_ready(Instant::now()).join("; "),
+        )),
     }
 }
 
@@ -228,7 +250,11 @@ fn start_worker(
         config.kafka.group_id.clone(),
         config.kafka.topic.clone(),
         routing(),
-        Shared { tables: Arc::clone(tables), metrics: Arc::clone(metrics), health: Arc::clone(&health.postgres) },
+        Shared {
+            tables: Arc::clone(tables),
+            metrics: Arc::clone(metrics),
+            health: Arc::clone(&health.postgres),
+        },
     );
     let consume = thread.thread().clone();
     tokio::spawn(store.run(commands_of_store, move |outcome| {
@@ -255,7 +281,10 @@ fn stop_requests(config: &Config, stop: Arc<AtomicBool>) -> std::io::Result<ones
         stop.store(true, Ordering::Relaxed);
         let _ = tell.send(());
         let (reason, code) = next_signal(&mut terminate, &mut interrupt).await;
-        tracing::warn!(reason, "second signal: ending at once; what was not stored will be read again");
+        tracing::warn!(
+            reason,
+            "second signal: ending at once; what was not stored will be read again"
+        );
         std::process::exit(code);
     });
     Ok(told)

@@ -93,8 +93,15 @@ fn classify_code(code: &SqlState) -> Fault {
 #[must_use]
 pub fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
-        let detail = database.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        return format!("{}{detail} [SQLSTATE {}]", database.message(), database.code().code());
+        let detail = database
+            .detail()
+            .map(|detail| format!(" ({detail})"))
+            .unwrap_or_default();
+        return format!(
+            "{}{detail} [SQLSTATE {}]",
+            database.message(),
+            database.code().code()
+        );
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -119,12 +126,20 @@ mod tests {
             (
                 Fault::Transient,
                 &[
-                    "08006", "08003", "57P01", "57P02", "57P03", "57014", "25006", "25P03", "53100", "53200", "53300",
-                    "40001", "40P01", "55P03", "28P01", "28000", "3D000", "58030", "XX000",
+                    "08006", "08003", "57P01", "57P02", "57P03", "57014", "25006", "25P03", "53100", "53200",
+                    "53300", "40001", "40P01", "55P03", "28P01", "28000", "3D000", "58030", "XX000",
                 ],
             ),
-            (Fault::Refused, &["22003", "22P05", "22021", "23502", "23505", "23514", "54000", "P0001", "44000"]),
-            (Fault::Schema, &["42P01", "42703", "42501", "42804", "22P04", "3F000"]),
+            (
+                Fault::Refused,
+                &[
+                    "22003", "22P05", "22021", "23502", "23505", "23514", "54000", "P0001", "44000",
+                ],
+            ),
+            (
+                Fault::Schema,
+                &["42P01", "42703", "42501", "42804", "22P04", "3F000"],
+            ),
         ];
         for (fault, codes) in cases {
             for code in *codes {

@@ -69,22 +69,36 @@ async fn migrate(client: &mut Client) -> Result<Vec<String>, SchemaError> {
         return Ok(Vec::new());
     }
     // A long migration of another member is no reason to give up.
-    client.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
+    client
+        .batch_execute("SET lock_timeout = 0; SET statement_timeout = 0")
+        .await?;
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     let mut runner = migrations::runner();
     let report: Report = runner.set_migration_table_name(HISTORY).run_async(client).await?;
     client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await?;
-    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+    Ok(report
+        .applied_migrations()
+        .iter()
+        .map(ToString::to_string)
+        .collect())
 }
 
 /// Whether all migrations of this version are applied.
 pub async fn is_current(client: &Client) -> Result<bool, tokio_postgres::Error> {
-    let known = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&HISTORY]).await?;
+    let known = client
+        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&HISTORY])
+        .await?;
     if !known.try_get::<_, bool>(0)? {
         return Ok(false);
     }
-    let newest = migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
-    let applied = client.query_one(&format!("SELECT max(version) FROM {HISTORY}"), &[]).await?;
+    let newest = migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max();
+    let applied = client
+        .query_one(&format!("SELECT max(version) FROM {HISTORY}"), &[])
+        .await?;
     Ok(applied.try_get::<_, Option<i32>>(0)? >= newest)
 }
 
@@ -98,7 +112,9 @@ pub enum StartError {
     #[error("{}", catalog_cause(.0))]
     Catalog(#[from] CatalogError),
     /// Migrations are missing, and `--no-migrate` forbids to apply them.
-    #[error("the database lacks tables of this version; run `storage-consumer migrate`, or leave out --no-migrate")]
+    #[error(
+        "the database lacks tables of this version; run `storage-consumer migrate`, or leave out --no-migrate"
+    )]
     NotMigrated,
 }
 

@@ -146,10 +146,14 @@ pub struct Routes {
 impl Routes {
     /// Adds a route; several types may share a table.
     pub fn add(&mut self, event_type: String, table: TableName) {
-        let index = self.tables.iter().position(|known| *known == table).unwrap_or_else(|| {
-            self.tables.push(table);
-            self.tables.len() - 1
-        });
+        let index = self
+            .tables
+            .iter()
+            .position(|known| *known == table)
+            .unwrap_or_else(|| {
+                self.tables.push(table);
+                self.tables.len() - 1
+            });
         self.by_type.push((event_type, index));
     }
 
@@ -163,7 +167,10 @@ impl Routes {
     /// short words costs less than a hash of one.
     #[must_use]
     pub fn table_of(&self, event_type: &str) -> Option<usize> {
-        self.by_type.iter().find(|(known, _)| known == event_type).map(|(_, index)| *index)
+        self.by_type
+            .iter()
+            .find(|(known, _)| known == event_type)
+            .map(|(_, index)| *index)
     }
 }
 
@@ -187,7 +194,11 @@ impl SharedTables {
     /// The first generation.
     #[must_use]
     pub fn new(tables: Vec<Table>, oids: Vec<u32>) -> Self {
-        Self(Mutex::new(Arc::new(Tables { generation: 1, tables, oids })))
+        Self(Mutex::new(Arc::new(Tables {
+            generation: 1,
+            tables,
+            oids,
+        })))
     }
 
     /// The newest generation.
@@ -201,7 +212,11 @@ impl SharedTables {
         let mut current = self.lock();
         let changed = current.tables != tables || current.oids != oids;
         if changed {
-            *current = Arc::new(Tables { generation: current.generation + 1, tables, oids });
+            *current = Arc::new(Tables {
+                generation: current.generation + 1,
+                tables,
+                oids,
+            });
         }
         changed
     }

@@ -28,14 +28,28 @@ impl Metrics {
     /// The counts as they are now.
     pub fn statistics(&self) -> Statistics {
         let by_reason = |wanted: &dyn Fn(Reason) -> bool| -> u64 {
-            Reason::ALL.iter().zip(&self.reasons).filter(|(reason, _)| wanted(**reason)).map(|(_, count)| count.get()).sum()
+            Reason::ALL
+                .iter()
+                .zip(&self.reasons)
+                .filter(|(reason, _)| wanted(**reason))
+                .map(|(_, count)| count.get())
+                .sum()
         };
-        let rows: Vec<(String, u64)> = self.tables.iter().cloned().zip(self.rows.iter().map(Count::get)).collect();
+        let rows: Vec<(String, u64)> = self
+            .tables
+            .iter()
+            .cloned()
+            .zip(self.rows.iter().map(Count::get))
+            .collect();
         let dead_letters = by_reason(&|_| true);
         Statistics {
-            total_consumed: rows.iter().map(|(_, rows)| rows).sum::<u64>() + dead_letters + self.skipped.get(),
+            total_consumed: rows.iter().map(|(_, rows)| rows).sum::<u64>()
+                + dead_letters
+                + self.skipped.get(),
             rows,
-            parse_errors: by_reason(&|reason| !matches!(reason, Reason::UnknownType | Reason::RejectedByDatabase)),
+            parse_errors: by_reason(&|reason| {
+                !matches!(reason, Reason::UnknownType | Reason::RejectedByDatabase)
+            }),
             insert_errors: by_reason(&|reason| reason == Reason::RejectedByDatabase),
             unknown_type: self.unknown_type.get(),
             dead_letters,
@@ -49,14 +63,20 @@ impl Statistics {
     #[must_use]
     pub fn line(&self, before: &Self, since: Duration, elapsed: Duration) -> String {
         let rate = rate(self.total_consumed - before.total_consumed, since);
-        self.keys([("rate_per_sec", rate), ("elapsed_sec", tenths(elapsed.as_secs_f64()))])
+        self.keys([
+            ("rate_per_sec", rate),
+            ("elapsed_sec", tenths(elapsed.as_secs_f64())),
+        ])
     }
 
     /// The line at the end.
     #[must_use]
     pub fn last_line(&self, elapsed: Duration) -> String {
         let rate = rate(self.total_consumed, elapsed);
-        self.keys([("avg_rate_per_sec", rate), ("elapsed_sec", tenths(elapsed.as_secs_f64()))])
+        self.keys([
+            ("avg_rate_per_sec", rate),
+            ("elapsed_sec", tenths(elapsed.as_secs_f64())),
+        ])
     }
 
     fn keys(&self, floats: [(&str, f64); 2]) -> String {
@@ -93,11 +113,18 @@ mod tests {
     #[test]
     fn the_lines_have_the_keys_that_scripts_know() {
         let before = Metrics::new(vec!["server_metrics".into(), "gpu_metrics".into()]).statistics();
-        let now = Statistics { total_consumed: 500, lag: 7, ..before.clone() };
+        let now = Statistics {
+            total_consumed: 500,
+            lag: 7,
+            ..before.clone()
+        };
         assert_eq!(
             now.line(&before, Duration::from_secs(10), Duration::from_secs(20)),
             r#"{"total_consumed":500,"server_metrics":0,"gpu_metrics":0,"parse_errors":0,"insert_errors":0,"unknown_type":0,"dead_letters":0,"lag":7,"rate_per_sec":50.0,"elapsed_sec":20.0}"#
         );
-        assert!(now.last_line(Duration::from_secs(20)).contains(r#""avg_rate_per_sec":25.0"#));
+        assert!(
+            now.last_line(Duration::from_secs(20))
+                .contains(r#""avg_rate_per_sec":25.0"#)
+        );
     }
 }

@@ -89,7 +89,7 @@ impl Batch {
     /// How many messages it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.messages.len()
+        usize::try_from(self.tally().consumed()).unwrap_or(usize::MAX)
     }
 
     /// When its first message came.
@@ -137,13 +137,21 @@ impl Batch {
     /// How many messages had a type without a route, skipped ones included.
     #[must_use]
     pub fn unknown_types(&self) -> u64 {
-        self.messages.iter().filter(|message| message.unknown_type).count() as u64
+        self.messages
+            .iter()
+            .filter(|message| message.unknown_type)
+            .count() as u64
     }
 
     /// How many dead letters there are for each reason, in the order of `Reason::ALL`.
     #[must_use]
     pub fn reasons(&self) -> [u64; Reason::ALL.len()] {
-        Reason::ALL.map(|reason| self.refused.iter().filter(|refused| refused.refusal.reason == reason).count() as u64)
+        Reason::ALL.map(|reason| {
+            self.refused
+                .iter()
+                .filter(|refused| refused.refusal.reason == reason)
+                .count() as u64
+        })
     }
 
     /// The timestamps of its messages, in milliseconds since the Unix epoch.
@@ -181,7 +189,14 @@ impl Batch {
         let message = u32::try_from(self.messages.len()).expect("a batch's size is bounded far below 4 GiB");
         let unknown_type = matches!(
             &fate,
-            Fate::Skipped | Fate::Refused { refusal: Refusal { reason: Reason::UnknownType, .. }, .. }
+            Fate::Skipped
+                | Fate::Refused {
+                    refusal: Refusal {
+                        reason: Reason::UnknownType,
+                        ..
+                    },
+                    ..
+                }
         );
         let key = incoming.at.key.map(|key| remember(&mut self.arena, key));
         let payload = incoming.payload.map(|payload| remember(&mut self.arena, payload));
@@ -200,19 +215,41 @@ impl Batch {
                 range.tally.stored += 1;
                 self.tables[table].close_row(message);
             }
-            Fate::Refused { event_type, table, refusal } => {
+            Fate::Refused {
+                event_type,
+                table,
+                refusal,
+            } => {
                 range.tally.dead_lettered += 1;
-                self.refused.push(Refused { message, event_type, table, refusal, sqlstate: None });
+                self.refused.push(Refused {
+                    message,
+                    event_type,
+                    table,
+                    refusal,
+                    sqlstate: None,
+                });
             }
             Fate::Skipped => range.tally.skipped += 1,
         }
     }
 
     fn range_of(&mut self, partition: Partition, expected: Offset) -> &mut OffsetRange {
-        if self.ranges.get(self.last_range).is_none_or(|range| range.partition != partition) {
-            self.last_range =
-                self.ranges.iter().position(|range| range.partition == partition).unwrap_or_else(|| {
-                    self.ranges.push(OffsetRange { partition, expected, next: expected, tally: Tally::default() });
+        if self
+            .ranges
+            .get(self.last_range)
+            .is_none_or(|range| range.partition != partition)
+        {
+            self.last_range = self
+                .ranges
+                .iter()
+                .position(|range| range.partition == partition)
+                .unwrap_or_else(|| {
+                    self.ranges.push(OffsetRange {
+                        partition,
+                        expected,
+                        next: expected,
+                        tally: Tally::default(),
+                    });
                     self.ranges.len() - 1
                 });
         }
@@ -247,7 +284,10 @@ impl Batch {
     /// Makes dead letters of rows that PostgreSQL refused: rows of `sorted`, which must be the table's newest
     /// sorted rows.
     pub fn refuse(&mut self, table: usize, sorted: &SortedRows, refusals: Vec<DatabaseRefusal>) {
-        let messages: Vec<u32> = refusals.iter().map(|refusal| sorted.message(refusal.row)).collect();
+        let messages: Vec<u32> = refusals
+            .iter()
+            .map(|refusal| sorted.message(refusal.row))
+            .collect();
         self.tables[table].forget(&|message| messages.contains(&message));
         for (message, refusal) in messages.into_iter().zip(refusals) {
             let partition = self.messages[message as usize].partition;
@@ -286,7 +326,10 @@ impl Batch {
     /// them again when a table has changed.
     pub fn replay<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (Incoming<'a>, Offset)> {
         self.messages.iter().filter_map(move |message| {
-            let range = self.ranges.iter().find(|range| range.partition == message.partition)?;
+            let range = self
+                .ranges
+                .iter()
+                .find(|range| range.partition == message.partition)?;
             let at = Coordinates {
                 topic,
                 partition: message.partition,
@@ -294,7 +337,13 @@ impl Batch {
                 timestamp_ms: message.timestamp_ms,
                 key: self.slice(message.key.as_ref()),
             };
-            Some((Incoming { at, payload: self.slice(message.payload.as_ref()) }, range.expected))
+            Some((
+                Incoming {
+                    at,
+                    payload: self.slice(message.payload.as_ref()),
+                },
+                range.expected,
+            ))
         })
     }
 

@@ -20,7 +20,8 @@ pub(super) struct Advisory {
 impl Advisory {
     /// What a committed batch moved.
     pub(super) fn stored(&mut self, ranges: &[OffsetRange]) {
-        self.untold.extend(ranges.iter().map(|range| (range.partition, range.next)));
+        self.untold
+            .extend(ranges.iter().map(|range| (range.partition, range.next)));
     }
 
     /// Whether it is time to tell.
@@ -29,7 +30,13 @@ impl Advisory {
     }
 
     /// Tells Kafka, without waiting for its answer: of the partitions that this worker owns.
-    pub(super) fn tell(&mut self, consumer: &KafkaConsumer, topic: &str, now: Instant, owns: impl Fn(Partition) -> bool) {
+    pub(super) fn tell(
+        &mut self,
+        consumer: &KafkaConsumer,
+        topic: &str,
+        now: Instant,
+        owns: impl Fn(Partition) -> bool,
+    ) {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in std::mem::take(&mut self.untold) {
             if owns(partition) {

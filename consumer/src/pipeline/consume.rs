@@ -59,7 +59,9 @@ pub enum ConsumeError {
     #[error("the store has ended unexpectedly; start again, nothing was lost")]
     StoreGone,
     /// The last batch could not be stored in time.
-    #[error("the last {messages} messages were not stored within the shutdown timeout; they will be read again")]
+    #[error(
+        "the last {messages} messages were not stored within the shutdown timeout; they will be read again"
+    )]
     ShutdownTimeout {
         /// How many messages were waiting.
         messages: usize,
@@ -118,7 +120,11 @@ pub(super) struct Consume {
 impl Consume {
     pub(super) fn new(parts: Parts) -> Result<Self, ConsumeError> {
         let topic = parts.kafka.topic.clone();
-        let context = Context::new(topic.clone(), Arc::clone(&parts.health), Arc::clone(&parts.metrics));
+        let context = Context::new(
+            topic.clone(),
+            Arc::clone(&parts.health),
+            Arc::clone(&parts.metrics),
+        );
         let mut consumer = client::create(&parts.kafka, context).map_err(ConsumeError::Client)?;
         // The loop sleeps when there is nothing to do; a message or a decision of the group wakes it.
         let thread = std::thread::current();
@@ -171,15 +177,18 @@ impl Consume {
     /// How long there is nothing to do, unless something happens.
     fn sleep(&self, now: Instant) -> Duration {
         match (self.filling.opened_at(), &self.in_flight) {
-            (Some(opened_at), None) => {
-                (opened_at + self.parts.batch.interval).saturating_duration_since(now).min(LONGEST_SLEEP)
-            }
+            (Some(opened_at), None) => (opened_at + self.parts.batch.interval)
+                .saturating_duration_since(now)
+                .min(LONGEST_SLEEP),
             _ => LONGEST_SLEEP,
         }
     }
 
     fn oldest(&self) -> Option<Instant> {
-        self.in_flight.as_ref().and_then(|in_flight| in_flight.oldest).or(self.filling.opened_at())
+        self.in_flight
+            .as_ref()
+            .and_then(|in_flight| in_flight.oldest)
+            .or(self.filling.opened_at())
     }
 
     // ---- The store -------------------------------------------------------------------------------------------
@@ -233,7 +242,9 @@ impl Consume {
 
     fn batch_is_due(&self, now: Instant) -> bool {
         self.filling.opened_at().is_some_and(|opened_at| {
-            self.filling.len() >= self.parts.batch.size || now - opened_at >= self.parts.batch.interval || self.is_full()
+            self.filling.len() >= self.parts.batch.size
+                || now - opened_at >= self.parts.batch.interval
+                || self.is_full()
         })
     }
 
@@ -260,7 +271,10 @@ impl Consume {
 
     /// Hands the filling batch to the store; the other one is filled from now on.
     fn seal(&mut self) -> Result<(), ConsumeError> {
-        let spare = self.spare.take().expect("the store is free, so the other batch is here");
+        let spare = self
+            .spare
+            .take()
+            .expect("the store is free, so the other batch is here");
         let batch = std::mem::replace(&mut self.filling, spare);
         let partitions = batch.ranges().iter().map(|range| range.partition).collect();
         for (field, count) in self.parts.routing.take_unmapped() {
@@ -279,8 +293,15 @@ impl Consume {
         oldest: Option<Instant>,
         messages: usize,
     ) -> Result<(), ConsumeError> {
-        self.in_flight = Some(InFlight { partitions, oldest, messages });
-        self.parts.commands.send(command).map_err(|_| ConsumeError::StoreGone)
+        self.in_flight = Some(InFlight {
+            partitions,
+            oldest,
+            messages,
+        });
+        self.parts
+            .commands
+            .send(command)
+            .map_err(|_| ConsumeError::StoreGone)
     }
 
     // ---- The group -------------------------------------------------------------------------------------------
@@ -289,7 +310,9 @@ impl Consume {
     fn carry_out_decisions(&mut self, now: Instant) {
         loop {
             if let Some((partitions, until)) = self.revoking.take() {
-                let sealed = |asked: &InFlight| asked.oldest.is_some() && asked.partitions.iter().any(|p| partitions.contains(p));
+                let sealed = |asked: &InFlight| {
+                    asked.oldest.is_some() && asked.partitions.iter().any(|p| partitions.contains(p))
+                };
                 if self.in_flight.as_ref().is_some_and(sealed) && now < until {
                     self.revoking = Some((partitions, until));
                     return;
@@ -330,7 +353,8 @@ impl Consume {
     fn forget(&mut self, partitions: &[Partition]) {
         self.assignment.remove(partitions);
         self.filling.forget(&|partition| partitions.contains(&partition));
-        self.to_start.retain(|(partition, _)| !partitions.contains(partition));
+        self.to_start
+            .retain(|(partition, _)| !partitions.contains(partition));
         for partition in partitions {
             self.to_load.remove(partition);
             self.to_restart.remove(partition);
@@ -340,7 +364,9 @@ impl Consume {
 
     fn acknowledge_revoked(&mut self, partitions: &[Partition], now: Instant) {
         let assignment = &self.assignment;
-        self.advisory.tell(&self.consumer, &self.topic, now, |p| assignment.owns(p) || partitions.contains(&p));
+        self.advisory.tell(&self.consumer, &self.topic, now, |p| {
+            assignment.owns(p) || partitions.contains(&p)
+        });
         if let Err(error) = give_back(&self.consumer, &self.topic, partitions) {
             tracing::warn!(%error, "could not give partitions back");
         }
@@ -369,8 +395,18 @@ impl Consume {
                 without_row.push(partition);
                 continue;
             };
-            tracing::info!(partition = partition.0, offset = offset.0, "partition starts at its stored offset");
-            self.assignment.set_position(partition, Position { expected: offset, read_next: offset });
+            tracing::info!(
+                partition = partition.0,
+                offset = offset.0,
+                "partition starts at its stored offset"
+            );
+            self.assignment.set_position(
+                partition,
+                Position {
+                    expected: offset,
+                    read_next: offset,
+                },
+            );
             self.parts.metrics.partition_starts(partition, offset);
             if self.assignment.is_adopted(partition) {
                 self.to_restart.insert(partition);
@@ -392,11 +428,17 @@ impl Consume {
     /// Starts reading where the position is another one than librdkafka's.
     fn restart_partitions(&mut self, now: Instant) {
         if self.out_of_range && now >= self.load_after {
-            match start::back_in_range(&self.consumer, &self.parts.kafka, &mut self.assignment, &self.parts.metrics) {
+            match start::back_in_range(
+                &self.consumer,
+                &self.parts.kafka,
+                &mut self.assignment,
+                &self.parts.metrics,
+            ) {
                 Ok(()) => {
                     self.out_of_range = false;
                     let assignment = &self.assignment;
-                    self.to_restart.extend(assignment.partitions().filter(|p| assignment.is_adopted(*p)));
+                    self.to_restart
+                        .extend(assignment.partitions().filter(|p| assignment.is_adopted(*p)));
                 }
                 Err(error) => {
                     self.tell_kafka_error(&error, now);
@@ -418,7 +460,9 @@ impl Consume {
 
     fn tell_kafka(&mut self, now: Instant) {
         let assignment = &self.assignment;
-        self.advisory.tell(&self.consumer, &self.topic, now, |partition| assignment.owns(partition));
+        self.advisory.tell(&self.consumer, &self.topic, now, |partition| {
+            assignment.owns(partition)
+        });
     }
 
     // ---- Messages --------------------------------------------------------------------------------------------
@@ -465,21 +509,32 @@ impl Consume {
     fn pause(&mut self, pause: bool) {
         let assignment = &mut self.assignment;
         let partitions: Vec<Partition> = assignment.partitions().collect();
-        let known = partitions.into_iter().filter(|partition| assignment.all_known(&[*partition]));
+        let known = partitions
+            .into_iter()
+            .filter(|partition| assignment.all_known(&[*partition]));
         let list = plain_list(&self.topic, known);
-        let done = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        let done = if pause {
+            self.consumer.pause(&list)
+        } else {
+            self.consumer.resume(&list)
+        };
         if let Err(error) = done {
             tracing::debug!(%error, pause, "could not pause or resume partitions");
         }
         self.paused = pause;
-        tracing::info!(pause, "memory bound reached while postgres is busy: partitions paused or resumed");
+        tracing::info!(
+            pause,
+            "memory bound reached while postgres is busy: partitions paused or resumed"
+        );
     }
 
     fn take_kafka_error(&mut self, error: KafkaError, now: Instant) -> Result<(), ConsumeError> {
         match error {
             KafkaError::MessageConsumptionFatal(_) => return Err(ConsumeError::Fatal(error)),
             // `auto.offset.reset=error`: the offset is not in the log. librdkafka must never skip by itself.
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            ) => {
                 self.out_of_range = true;
             }
             error => self.tell_kafka_error(&error, now),
@@ -548,7 +603,10 @@ fn take(
     let offset = Offset(message.offset());
     // A message of a partition that was given back or waits for its position is a leftover: it comes again, to
     // whoever reads the partition then. The same holds for one before the position.
-    let Some(position) = assignment.position(partition).filter(|position| offset >= position.read_next) else {
+    let Some(position) = assignment
+        .position(partition)
+        .filter(|position| offset >= position.read_next)
+    else {
         return;
     };
     if filling.is_empty() {
@@ -560,9 +618,25 @@ fn take(
         Timestamp::NotAvailable => None,
         Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => Some(ms),
     };
-    let at = Coordinates { topic, partition, offset, timestamp_ms, key: message.key() };
-    routing.take(filling, &Incoming { at, payload: message.payload() }, position.expected);
-    *position = Position { expected: offset.next(), read_next: offset.next() };
+    let at = Coordinates {
+        topic,
+        partition,
+        offset,
+        timestamp_ms,
+        key: message.key(),
+    };
+    routing.take(
+        filling,
+        &Incoming {
+            at,
+            payload: message.payload(),
+        },
+        position.expected,
+    );
+    *position = Position {
+        expected: offset.next(),
+        read_next: offset.next(),
+    };
 }
 
 /// Partition numbers, for a log line.

@@ -36,7 +36,13 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(topic: String, health: Arc<WorkerHealth>, metrics: Arc<Metrics>) -> Self {
-        Self { topic, health, metrics, decisions: Mutex::default(), closing: AtomicBool::new(false) }
+        Self {
+            topic,
+            health,
+            metrics,
+            decisions: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
     }
 
     /// From now on the group takes what it wants: nobody carries out decisions any more.
@@ -62,7 +68,9 @@ impl ClientContext for Context {
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => tracing::warn!(facility, "kafka client: {message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "kafka client: {message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(facility, "kafka client: {message}")
+            }
             RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka client: {message}"),
         }
     }
@@ -74,14 +82,22 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         if let Some(group) = &statistics.cgrp {
-            self.health.set_joined(group.state == "up" && group.join_state == "steady");
+            self.health
+                .set_joined(group.state == "up" && group.join_state == "steady");
         }
-        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
         for partition in topic.partitions.values() {
             // What is committed by transactions, where there are any; negative: not known yet.
-            let end = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
+            let end = if partition.ls_offset >= 0 {
+                partition.ls_offset
+            } else {
+                partition.hi_offset
+            };
             if partition.partition >= 0 && end >= 0 {
-                self.metrics.partition_ends(Partition(partition.partition), Offset(end));
+                self.metrics
+                    .partition_ends(Partition(partition.partition), Offset(end));
             }
         }
     }
@@ -89,16 +105,27 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let partitions: Vec<Partition> =
-            list.elements_for_topic(&self.topic).iter().map(|element| Partition(element.partition())).collect();
+        let partitions: Vec<Partition> = list
+            .elements_for_topic(&self.topic)
+            .iter()
+            .map(|element| Partition(element.partition()))
+            .collect();
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
-            if let Err(error) = if assigned { Ok(()) } else { unassign(consumer, list) } {
+            if let Err(error) = if assigned {
+                Ok(())
+            } else {
+                unassign(consumer, list)
+            } {
                 tracing::debug!(%error, "could not give partitions back while closing");
             }
             return;
         }
-        let decision = if assigned { Decision::Assigned(partitions) } else { Decision::Revoked(partitions) };
+        let decision = if assigned {
+            Decision::Assigned(partitions)
+        } else {
+            Decision::Revoked(partitions)
+        };
         self.decisions.lock().expect("not poisoned").push_back(decision);
     }
 
@@ -135,7 +162,8 @@ pub(super) struct Assignment(BTreeMap<Partition, Owned>);
 
 impl Assignment {
     pub(super) fn add(&mut self, partitions: &[Partition]) {
-        self.0.extend(partitions.iter().map(|partition| (*partition, Owned::default())));
+        self.0
+            .extend(partitions.iter().map(|partition| (*partition, Owned::default())));
     }
 
     pub(super) fn remove(&mut self, partitions: &[Partition]) {
@@ -173,12 +201,21 @@ impl Assignment {
     }
 
     pub(super) fn all_known(&self, partitions: &[Partition]) -> bool {
-        partitions.iter().all(|partition| self.0.get(partition).is_some_and(|owned| owned.position.is_some()))
+        partitions.iter().all(|partition| {
+            self.0
+                .get(partition)
+                .is_some_and(|owned| owned.position.is_some())
+        })
     }
 
     /// Acknowledges an assignment: librdkafka reads the partitions from their positions. Those whose position is not
     /// known yet are taken into the assignment, but not read: the group must not wait for PostgreSQL.
-    pub(super) fn adopt(&mut self, consumer: &KafkaConsumer, topic: &str, partitions: &[Partition]) -> KafkaResult<()> {
+    pub(super) fn adopt(
+        &mut self,
+        consumer: &KafkaConsumer,
+        topic: &str,
+        partitions: &[Partition],
+    ) -> KafkaResult<()> {
         for partition in partitions {
             if let Some(owned) = self.0.get_mut(partition) {
                 owned.adopted = true;
@@ -190,15 +227,26 @@ impl Assignment {
             }
             _ => consumer.assign(&self.list(topic, self.partitions())?)?,
         }
-        let unknown = partitions.iter().copied().filter(|partition| !self.all_known(&[*partition]));
+        let unknown = partitions
+            .iter()
+            .copied()
+            .filter(|partition| !self.all_known(&[*partition]));
         consumer.pause(&plain_list(topic, unknown))
     }
 
     /// Starts reading again from the positions, whatever librdkafka thinks where it is. Must not be called between a
     /// decision of the group and its acknowledgement: librdkafka would take it for that.
-    pub(super) fn restart(&mut self, consumer: &KafkaConsumer, topic: &str, partitions: &[Partition]) -> KafkaResult<()> {
-        let known: Vec<Partition> =
-            partitions.iter().copied().filter(|partition| self.all_known(&[*partition])).collect();
+    pub(super) fn restart(
+        &mut self,
+        consumer: &KafkaConsumer,
+        topic: &str,
+        partitions: &[Partition],
+    ) -> KafkaResult<()> {
+        let known: Vec<Partition> = partitions
+            .iter()
+            .copied()
+            .filter(|partition| self.all_known(&[*partition]))
+            .collect();
         if matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
             consumer.incremental_unassign(&plain_list(topic, known.iter().copied()))?;
         }
@@ -214,7 +262,9 @@ impl Assignment {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
             let position = self.0.get(&partition).and_then(|owned| owned.position);
-            let offset = position.map_or(rdkafka::Offset::End, |position| rdkafka::Offset::Offset(position.read_next.0));
+            let offset = position.map_or(rdkafka::Offset::End, |position| {
+                rdkafka::Offset::Offset(position.read_next.0)
+            });
             list.add_partition_offset(topic, partition.0, offset)?;
         }
         Ok(list)

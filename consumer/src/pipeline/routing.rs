@@ -71,7 +71,13 @@ impl Routing {
     fn decide(&mut self, batch: &mut Batch, incoming: &Incoming<'_>) -> Fate {
         let event = match self.decoder.decode(incoming.payload) {
             Ok(event) => event,
-            Err(refusal) => return Fate::Refused { event_type: None, table: None, refusal },
+            Err(refusal) => {
+                return Fate::Refused {
+                    event_type: None,
+                    table: None,
+                    refusal,
+                };
+            }
         };
         let Some(table) = self.routes.table_of(event.event_type()) else {
             return match self.unknown_types {
@@ -80,24 +86,35 @@ impl Routing {
                     let event_type = printable(event.event_type());
                     let detail = format!("no --route for type {event_type:?}");
                     let refusal = Refusal::new(Reason::UnknownType, detail);
-                    Fate::Refused { event_type: Some(event_type), table: None, refusal }
+                    Fate::Refused {
+                        event_type: Some(event_type),
+                        table: None,
+                        refusal,
+                    }
                 }
             };
         };
         let (rows, keys) = batch.row_buffers(table);
         let unmapped = &mut self.unmapped;
-        match self.encoders[table].encode(&event, &incoming.at, rows, keys, &mut |name| count(unmapped, name)) {
+        match self.encoders[table].encode(&event, &incoming.at, rows, keys, &mut |name| {
+            count(unmapped, name)
+        }) {
             Ok(()) => Fate::Row { table },
-            Err(refusal) => {
-                Fate::Refused { event_type: Some(printable(event.event_type())), table: Some(table), refusal }
-            }
+            Err(refusal) => Fate::Refused {
+                event_type: Some(printable(event.event_type())),
+                table: Some(table),
+                refusal,
+            },
         }
     }
 
     /// The fields without a column since the last call, with how often each came.
     pub fn take_unmapped(&mut self) -> impl Iterator<Item = (&str, u64)> {
         // The names stay, so that each allocates once.
-        self.unmapped.iter_mut().filter(|(_, count)| **count > 0).map(|(name, count)| (name.as_str(), std::mem::take(count)))
+        self.unmapped
+            .iter_mut()
+            .filter(|(_, count)| **count > 0)
+            .map(|(name, count)| (name.as_str(), std::mem::take(count)))
     }
 }
 
@@ -105,7 +122,11 @@ fn count(unmapped: &mut BTreeMap<String, u64>, name: &str) {
     if let Some(count) = unmapped.get_mut(name) {
         *count += 1;
     } else {
-        let name = if unmapped.len() < UNMAPPED_NAMES { printable(name) } else { OTHER_NAMES.to_owned() };
+        let name = if unmapped.len() < UNMAPPED_NAMES {
+            printable(name)
+        } else {
+            OTHER_NAMES.to_owned()
+        };
         *unmapped.entry(name).or_default() += 1;
     }
 }
@@ -113,5 +134,8 @@ fn count(unmapped: &mut BTreeMap<String, u64>, name: &str) {
 /// A name that came with an event, fit for a text column and a label: without NUL, of bounded length.
 fn printable(name: &str) -> String {
     const LONGEST: usize = 200;
-    name.chars().map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).take(LONGEST).collect()
+    name.chars()
+        .map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c })
+        .take(LONGEST)
+        .collect()
 }

@@ -48,7 +48,9 @@ pub enum Outcome {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database is not as the routes need it.
-    #[error("postgres refuses the work as a whole: {0}; repair the database and start again, nothing was lost")]
+    #[error(
+        "postgres refuses the work as a whole: {0}; repair the database and start again, nothing was lost"
+    )]
     Schema(String),
     /// A routed table is gone or can't be filled any more.
     #[error("the routed tables can't be filled: {0}; repair the database and start again, nothing was lost")]
@@ -85,9 +87,29 @@ enum Next {
 
 impl Store {
     /// A store that is not connected yet. `routing` encodes batches again when a table has changed.
-    pub fn new(config: PostgresConfig, group_id: String, topic: String, routing: Routing, shared: Shared) -> Self {
-        let table_names = shared.tables.current().tables.iter().map(|table| table.name.to_string()).collect();
-        Self { config, group_id, topic, routing, table_names, shared, session: None }
+    pub fn new(
+        config: PostgresConfig,
+        group_id: String,
+        topic: String,
+        routing: Routing,
+        shared: Shared,
+    ) -> Self {
+        let table_names = shared
+            .tables
+            .current()
+            .tables
+            .iter()
+            .map(|table| table.name.to_string())
+            .collect();
+        Self {
+            config,
+            group_id,
+            topic,
+            routing,
+            table_names,
+            shared,
+            session: None,
+        }
     }
 
     /// Serves commands until their sender is gone or the store had to give up.
@@ -182,7 +204,9 @@ impl Store {
                 },
                 Interruption::TableChanged => {
                     self.rollback().await;
-                    let next = self.look_at_tables_again("a table has changed".to_owned(), &mut trial).await?;
+                    let next = self
+                        .look_at_tables_again("a table has changed".to_owned(), &mut trial)
+                        .await?;
                     recycle(&mut batch, &mut sorted);
                     self.pace(&next, &mut trial).await;
                 }
@@ -235,7 +259,11 @@ impl Store {
                 postgres::describe(error),
                 error.code().map_or("connection", |code| code.code()).to_owned(),
             ),
-            _ => (Fault::Transient, "no answer from postgres".to_owned(), "silence".to_owned()),
+            _ => (
+                Fault::Transient,
+                "no answer from postgres".to_owned(),
+                "silence".to_owned(),
+            ),
         };
         self.shared.metrics.retried(&code);
         if matches!(interruption, Interruption::Silence) {
@@ -243,7 +271,11 @@ impl Store {
             self.session = None;
         }
         self.rollback().await;
-        let next = if fault == Fault::Schema { self.look_at_tables_again(text.clone(), trial).await? } else { Next::AfterPause };
+        let next = if fault == Fault::Schema {
+            self.look_at_tables_again(text.clone(), trial).await?
+        } else {
+            Next::AfterPause
+        };
         if matches!(next, Next::AfterPause) {
             self.shared.health.lost(&text);
             trial.pause(&text).await;
@@ -272,7 +304,10 @@ impl Store {
             Ok(catalog) => {
                 let changed = self.shared.tables.update(catalog.tables, catalog.oids);
                 if changed {
-                    tracing::info!(reason = said, "tables have changed, their columns were read again");
+                    tracing::info!(
+                        reason = said,
+                        "tables have changed, their columns were read again"
+                    );
                     trial.catalog_read = false;
                     Ok(Next::Now)
                 } else if std::mem::replace(&mut trial.catalog_read, true) {
@@ -300,7 +335,11 @@ impl Store {
         }
         self.routing.refresh(&tables);
         let mut again = Batch::default();
-        again.open(tables.generation, self.routing.tables(), batch.opened_at().unwrap_or_else(Instant::now));
+        again.open(
+            tables.generation,
+            self.routing.tables(),
+            batch.opened_at().unwrap_or_else(Instant::now),
+        );
         for (incoming, expected) in batch.replay(&self.topic) {
             self.routing.take(&mut again, &incoming, expected);
         }
@@ -313,7 +352,10 @@ impl Store {
         let session = self.session().await?;
         let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
         let stored = session.load(&partitions).await?;
-        let ours = batch.ranges().iter().all(|range| stored.get(&range.partition) == Some(&range.next));
+        let ours = batch
+            .ranges()
+            .iter()
+            .all(|range| stored.get(&range.partition) == Some(&range.next));
         if !ours {
             for range in batch.ranges() {
                 let found = stored.get(&range.partition).map_or(-1, |offset| offset.0);
@@ -352,7 +394,11 @@ impl Store {
         }
         let count: usize = found.iter().map(|(_, refusals)| refusals.len()).sum();
         if count > 0 {
-            tracing::warn!(rows = count, reason = postgres::describe(error), "postgres refused rows: kept as dead letters");
+            tracing::warn!(
+                rows = count,
+                reason = postgres::describe(error),
+                "postgres refused rows: kept as dead letters"
+            );
         }
         Ok(count > 0)
     }
@@ -361,7 +407,11 @@ impl Store {
         self.shared.health.answered();
         if trial.told {
             let outage_sec = trial.since.elapsed().as_secs_f64();
-            tracing::info!(outage_sec, attempts = trial.backoff.attempts(), "postgres is back");
+            tracing::info!(
+                outage_sec,
+                attempts = trial.backoff.attempts(),
+                "postgres is back"
+            );
         }
     }
 
@@ -400,7 +450,13 @@ impl Trial {
     const TELL_AGAIN: Duration = Duration::from_secs(10);
 
     fn new() -> Self {
-        Self { backoff: Backoff::new(), since: Instant::now(), told_at: None, told: false, catalog_read: false }
+        Self {
+            backoff: Backoff::new(),
+            since: Instant::now(),
+            told_at: None,
+            told: false,
+            catalog_read: false,
+        }
     }
 
     async fn pause(&mut self, reason: &str) {

@@ -67,7 +67,11 @@ pub async fn read(client: &Client, names: &[TableName]) -> Result<Catalog, Catal
 pub const FINGERPRINTS: &str = include_str!("../sql/table_fingerprint.sql");
 
 /// What COPY depends on, one string a table; see `sql/table_fingerprint.sql`.
-pub async fn fingerprints<S>(client: &Client, statement: &S, oids: &[u32]) -> Result<Vec<String>, tokio_postgres::Error>
+pub async fn fingerprints<S>(
+    client: &Client,
+    statement: &S,
+    oids: &[u32],
+) -> Result<Vec<String>, tokio_postgres::Error>
 where
     S: ToStatement + ?Sized,
 {
@@ -77,16 +81,23 @@ where
 
 async fn find(client: &Client, name: &TableName) -> Result<Result<u32, String>, tokio_postgres::Error> {
     let row = client
-        .query_opt("SELECT oid, relkind::text FROM pg_class WHERE oid = to_regclass($1)", &[&name.quoted()])
+        .query_opt(
+            "SELECT oid, relkind::text FROM pg_class WHERE oid = to_regclass($1)",
+            &[&name.quoted()],
+        )
         .await?;
     Ok(match row {
-        None => Err(format!("table {name}: does not exist; create it, or leave out its --route")),
+        None => Err(format!(
+            "table {name}: does not exist; create it, or leave out its --route"
+        )),
         Some(row) => {
             let kind: &str = row.try_get(1)?;
             if matches!(kind, "r" | "p") {
                 Ok(row.try_get(0)?)
             } else {
-                Err(format!("table {name}: is not a table; name a table in its --route"))
+                Err(format!(
+                    "table {name}: is not a table; name a table in its --route"
+                ))
             }
         }
     })
@@ -100,7 +111,10 @@ async fn read_table(
     let mut columns = Vec::new();
     let mut numbers: Vec<i16> = Vec::new();
     let mut findings = Vec::new();
-    for row in client.query(include_str!("../sql/table_columns.sql"), &[&oid]).await? {
+    for row in client
+        .query(include_str!("../sql/table_columns.sql"), &[&oid])
+        .await?
+    {
         let column: String = row.try_get("name")?;
         let type_name: String = row.try_get("type")?;
         let default: Option<String> = row.try_get("default_expression")?;
@@ -120,20 +134,42 @@ async fn read_table(
             Some(expression) => constant(client, &expression, &type_name).await?,
             None => None,
         };
-        columns.push(Column { name: column, kind, not_null: row.try_get("not_null")?, default, source });
+        columns.push(Column {
+            name: column,
+            kind,
+            not_null: row.try_get("not_null")?,
+            default,
+            source,
+        });
         numbers.push(row.try_get("number")?);
     }
     if columns.is_empty() && findings.is_empty() {
         findings.push(format!("table {name}: has no column that an event could fill"));
     }
     let mut key = Vec::new();
-    for row in client.query(include_str!("../sql/table_key.sql"), &[&oid]).await? {
+    for row in client
+        .query(include_str!("../sql/table_key.sql"), &[&oid])
+        .await?
+    {
         let number: i16 = row.try_get("number")?;
         // Past the first key column that PostgreSQL fills, the order is not ours to make.
-        let Some(column) = numbers.iter().position(|candidate| *candidate == number) else { break };
-        key.push(KeyColumn { column, descending: row.try_get("descending")? });
+        let Some(column) = numbers.iter().position(|candidate| *candidate == number) else {
+            break;
+        };
+        key.push(KeyColumn {
+            column,
+            descending: row.try_get("descending")?,
+        });
     }
-    Ok((Table { name: name.clone(), columns, key, fingerprint: String::new() }, findings))
+    Ok((
+        Table {
+            name: name.clone(),
+            columns,
+            key,
+            fingerprint: String::new(),
+        },
+        findings,
+    ))
 }
 
 fn column_type(oid: u32, modifier: i32) -> Option<ColumnType> {
@@ -166,8 +202,14 @@ fn source(column: &str, kind: ColumnType) -> Option<Source> {
         "kafka_topic" => (Source::KafkaTopic, matches!(kind, T::Text | T::Varchar(_))),
         "kafka_partition" => (Source::KafkaPartition, matches!(kind, T::Int4 | T::Int8)),
         "kafka_offset" => (Source::KafkaOffset, matches!(kind, T::Int8)),
-        "kafka_timestamp" => (Source::KafkaTimestamp, matches!(kind, T::Timestamptz | T::Timestamp)),
-        "kafka_key" => (Source::KafkaKey, matches!(kind, T::Bytea | T::Text | T::Varchar(_))),
+        "kafka_timestamp" => (
+            Source::KafkaTimestamp,
+            matches!(kind, T::Timestamptz | T::Timestamp),
+        ),
+        "kafka_key" => (
+            Source::KafkaKey,
+            matches!(kind, T::Bytea | T::Text | T::Varchar(_)),
+        ),
         "extra" if kind == T::Jsonb => (Source::Extra, true),
         _ => (Source::Field, kind != T::Bytea),
     };
@@ -181,15 +223,20 @@ fn is_constant(expression: &str) -> bool {
     if !literal {
         return false;
     }
-    let Some(cast) = rest.strip_prefix("::") else { return rest.is_empty() };
-    cast.chars().all(|c| c.is_alphanumeric() || " ,_().\"[]".contains(c))
+    let Some(cast) = rest.strip_prefix("::") else {
+        return rest.is_empty();
+    };
+    cast.chars()
+        .all(|c| c.is_alphanumeric() || " ,_().\"[]".contains(c))
 }
 
 /// Whether the text starts with a literal, and what follows it.
 fn split_literal(text: &str) -> (bool, &str) {
     if let Some(inner) = text.strip_prefix('(') {
         // `(-1)`, `(0.5)`: what pg_get_expr makes of a signed number.
-        let Some((number, rest)) = inner.split_once(')') else { return (false, text) };
+        let Some((number, rest)) = inner.split_once(')') else {
+            return (false, text);
+        };
         return (is_number(number), rest);
     }
     if let Some(inner) = text.strip_prefix('\'') {
@@ -203,7 +250,10 @@ fn split_literal(text: &str) -> (bool, &str) {
     }
     let end = text.find("::").unwrap_or(text.len());
     let word = &text[..end];
-    (is_number(word) || ["true", "false", "NULL"].contains(&word), &text[end..])
+    (
+        is_number(word) || ["true", "false", "NULL"].contains(&word),
+        &text[end..],
+    )
 }
 
 fn is_number(text: &str) -> bool {
@@ -216,7 +266,9 @@ async fn constant(
     expression: &str,
     type_name: &str,
 ) -> Result<Option<Vec<u8>>, tokio_postgres::Error> {
-    let row = client.query_one(&format!("SELECT ({expression})::{type_name}"), &[]).await?;
+    let row = client
+        .query_one(&format!("SELECT ({expression})::{type_name}"), &[])
+        .await?;
     Ok(row.try_get::<_, Option<Bytes>>(0)?.map(|bytes| bytes.0))
 }
 
@@ -270,7 +322,10 @@ mod tests {
 
     #[test]
     fn coordinates_need_a_type_that_holds_them() {
-        assert_eq!(source("kafka_offset", ColumnType::Int8), Some(Source::KafkaOffset));
+        assert_eq!(
+            source("kafka_offset", ColumnType::Int8),
+            Some(Source::KafkaOffset)
+        );
         assert_eq!(source("kafka_offset", ColumnType::Int4), None);
         assert_eq!(source("kafka_key", ColumnType::Bytea), Some(Source::KafkaKey));
         assert_eq!(source("raw", ColumnType::Bytea), None);
@@ -281,7 +336,10 @@ mod tests {
     #[test]
     fn a_varchar_without_length_is_text() {
         assert_eq!(column_type(Type::VARCHAR.oid(), -1), Some(ColumnType::Text));
-        assert_eq!(column_type(Type::VARCHAR.oid(), 14), Some(ColumnType::Varchar(10)));
+        assert_eq!(
+            column_type(Type::VARCHAR.oid(), 14),
+            Some(ColumnType::Varchar(10))
+        );
         assert_eq!(column_type(Type::POINT.oid(), -1), None);
     }
 }

@@ -41,7 +41,9 @@ impl Rows {
 
     /// Bytes that they occupy, the sorted copy included.
     pub(super) fn footprint(&self) -> usize {
-        2 * self.bytes.len() + self.keys.len() + self.rows.len() * (size_of::<Row>() + size_of::<(u128, u32)>())
+        2 * self.bytes.len()
+            + self.keys.len()
+            + self.rows.len() * (size_of::<Row>() + size_of::<(u128, u32)>())
     }
 
     pub(super) fn clear(&mut self) {
@@ -57,7 +59,13 @@ impl Rows {
     /// What was written to the buffers since the last row is the message's row.
     pub(super) fn close_row(&mut self, message: u32) {
         let (start, key_start) = self.rows.last().map_or((0, 0), |row| (row.end, row.key_end));
-        self.rows.push(Row { message, start, end: end_of(&self.bytes), key_start, key_end: end_of(&self.keys) });
+        self.rows.push(Row {
+            message,
+            start,
+            end: end_of(&self.bytes),
+            key_start,
+            key_end: end_of(&self.keys),
+        });
     }
 
     /// Forgets rows. The last row's place is kept in the buffers, so that the next one is written behind it.
@@ -74,10 +82,17 @@ impl Rows {
         let common = self.common_prefix();
         let mut order = std::mem::take(&mut self.order);
         order.clear();
-        order.extend(self.rows.iter().zip(0u32..).map(|(row, place)| (prefix(&self.key(row)[common..]), place)));
+        order.extend(
+            self.rows
+                .iter()
+                .zip(0u32..)
+                .map(|(row, place)| (prefix(&self.key(row)[common..]), place)),
+        );
         if !self.keys.is_empty() {
             order.sort_unstable_by(|a, b| {
-                a.0.cmp(&b.0).then_with(|| self.compare_rest(a.1, b.1, common)).then(a.1.cmp(&b.1))
+                a.0.cmp(&b.0)
+                    .then_with(|| self.compare_rest(a.1, b.1, common))
+                    .then(a.1.cmp(&b.1))
             });
         }
         let mut bytes = std::mem::take(&mut self.sorted);
@@ -92,7 +107,11 @@ impl Rows {
             messages.push(row.message);
         }
         self.order = order;
-        SortedRows { bytes: bytes.freeze(), ends, messages }
+        SortedRows {
+            bytes: bytes.freeze(),
+            ends,
+            messages,
+        }
     }
 
     pub(super) fn recycle(&mut self, rows: SortedRows) {
@@ -167,8 +186,16 @@ impl SortedRows {
 
     /// A complete binary COPY of some of the rows, in pieces of about `piece` bytes; nothing is copied.
     pub fn copy_data(&self, rows: Range<usize>, piece: usize) -> impl Iterator<Item = Bytes> {
-        let start = if rows.start == 0 { 0 } else { self.ends[rows.start - 1] as usize };
-        let end = if rows.end == 0 { 0 } else { self.ends[rows.end - 1] as usize };
+        let start = if rows.start == 0 {
+            0
+        } else {
+            self.ends[rows.start - 1] as usize
+        };
+        let end = if rows.end == 0 {
+            0
+        } else {
+            self.ends[rows.end - 1] as usize
+        };
         let body = self.bytes.slice(start..end);
         let pieces = (0..body.len().div_ceil(piece)).map(move |at| {
             let start = at * piece;

@@ -10,9 +10,19 @@ pub fn check_properties(kafka: &KafkaConfig) -> Result<(), String> {
     match properties(kafka).create_native_config() {
         Ok(_) => Ok(()),
         Err(KafkaError::ClientConfig(_, reason, key, value)) => {
-            let value = if KafkaConfig::is_secret_property(&key) { "***" } else { value.as_str() };
-            let reason = if KafkaConfig::is_secret_property(&key) { "" } else { reason.as_str() };
-            Err(format!("--kafka-property {key}={value}: librdkafka refuses it: {reason}"))
+            let value = if KafkaConfig::is_secret_property(&key) {
+                "***"
+            } else {
+                value.as_str()
+            };
+            let reason = if KafkaConfig::is_secret_property(&key) {
+                ""
+            } else {
+                reason.as_str()
+            };
+            Err(format!(
+                "--kafka-property {key}={value}: librdkafka refuses it: {reason}"
+            ))
         }
         Err(error) => Err(format!("--kafka-property: {error}")),
     }
@@ -38,7 +48,10 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
         // Without it, the client pauses a whole second whenever it has fetched ahead as much as it may.
         .set("fetch.queue.backoff.ms", "10")
         .set_log_level(RDKafkaLogLevel::Info);
-    let classic = !kafka.properties.iter().any(|(key, value)| key == "group.protocol" && value == "consumer");
+    let classic = !kafka
+        .properties
+        .iter()
+        .any(|(key, value)| key == "group.protocol" && value == "consumer");
     if classic {
         // A rebalance takes only the partitions that move.
         properties.set("partition.assignment.strategy", "cooperative-sticky");

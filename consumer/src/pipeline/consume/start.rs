@@ -27,7 +27,11 @@ pub(super) fn first_offsets(
         let partition = Partition(element.partition());
         let offset = match element.offset() {
             rdkafka::Offset::Offset(offset) => {
-                tracing::info!(partition = partition.0, offset, "partition carries on at its group's offset in kafka");
+                tracing::info!(
+                    partition = partition.0,
+                    offset,
+                    "partition carries on at its group's offset in kafka"
+                );
                 Offset(offset)
             }
             _ => {
@@ -55,7 +59,9 @@ pub(super) fn back_in_range(
 ) -> KafkaResult<()> {
     let partitions: Vec<Partition> = assignment.partitions().collect();
     for partition in partitions {
-        let Some(position) = assignment.position(partition) else { continue };
+        let Some(position) = assignment.position(partition) else {
+            continue;
+        };
         let log = log_of(consumer, kafka, partition)?;
         if position.read_next < log.start {
             let lost = position.read_next.distance_to(log.start);
@@ -95,7 +101,10 @@ struct Log {
 
 fn log_of(consumer: &KafkaConsumer, kafka: &KafkaConfig, partition: Partition) -> KafkaResult<Log> {
     let (start, end) = consumer.fetch_watermarks(&kafka.topic, partition.0, TIMEOUT)?;
-    Ok(Log { start: Offset(start), end: Offset(end) })
+    Ok(Log {
+        start: Offset(start),
+        end: Offset(end),
+    })
 }
 
 fn reset(log: Log, policy: OffsetReset) -> Offset {

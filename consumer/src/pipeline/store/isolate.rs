@@ -18,7 +18,12 @@ pub(super) async fn refused_rows(
     hint: Option<(usize, usize)>,
 ) -> Result<Vec<(usize, Vec<DatabaseRefusal>)>, Interruption> {
     // What is deferred to COMMIT must be told of the rows that cause it.
-    answer(session.client.batch_execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE")).await?;
+    answer(
+        session
+            .client
+            .batch_execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE"),
+    )
+    .await?;
     let mut found = Vec::new();
     for (table, rows) in sorted.iter().enumerate() {
         let suspect = hint.filter(|(of, _)| *of == table).map(|(_, row)| row);
@@ -63,8 +68,15 @@ async fn refused_of_table(
 fn refusal(row: usize, error: &tokio_postgres::Error) -> DatabaseRefusal {
     /// Messages of PostgreSQL quote the row; the payload is kept anyway.
     const LONGEST: usize = 2000;
-    let sqlstate = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
-    DatabaseRefusal { row, sqlstate, detail: postgres::describe(error).chars().take(LONGEST).collect() }
+    let sqlstate = error
+        .code()
+        .map(|code| code.code().to_owned())
+        .unwrap_or_default();
+    DatabaseRefusal {
+        row,
+        sqlstate,
+        detail: postgres::describe(error).chars().take(LONGEST).collect(),
+    }
 }
 
 /// The place of the refused row in its COPY, from 0, if the error's context tells it.
@@ -74,8 +86,14 @@ pub(super) fn refused_line(error: &tokio_postgres::Error, table: &str) -> Option
 
 /// `COPY server_metrics, line 3, column rack_id: …`; the words depend on the server's language, the order doesn't.
 fn line_in_context(context: &str, table: &str) -> Option<usize> {
-    let own = context.lines().find_map(|line| line.strip_prefix("COPY ")?.strip_prefix(table))?;
-    let digits: String = own.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let own = context
+        .lines()
+        .find_map(|line| line.strip_prefix("COPY ")?.strip_prefix(table))?;
+    let digits: String = own
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect();
     digits.parse::<usize>().ok()?.checked_sub(1)
 }
 
@@ -91,7 +109,12 @@ struct Steps {
 
 impl Steps {
     fn new(rows: usize, suspect: Option<usize>) -> Self {
-        Self { settled: 0, rows, step: rows.max(1), suspect: suspect.filter(|suspect| *suspect < rows) }
+        Self {
+            settled: 0,
+            rows,
+            step: rows.max(1),
+            suspect: suspect.filter(|suspect| *suspect < rows),
+        }
     }
 
     fn next(&self) -> Option<Range<usize>> {
@@ -132,10 +155,25 @@ mod tests {
 
     #[test]
     fn the_line_is_read_in_any_language_and_from_hostile_names() {
-        assert_eq!(line_in_context("COPY server_metrics, line 3, column rack_id: \"x\"", "server_metrics"), Some(2));
+        assert_eq!(
+            line_in_context(
+                "COPY server_metrics, line 3, column rack_id: \"x\"",
+                "server_metrics"
+            ),
+            Some(2)
+        );
         assert_eq!(line_in_context("COPY t2, Zeile 12", "t2"), Some(11));
-        assert_eq!(line_in_context("PL/pgSQL function f() line 9 at RAISE\nCOPY t, line 4: \"5\"", "t"), Some(3));
-        assert_eq!(line_in_context("PL/pgSQL function f() line 9 at RAISE", "t"), None);
+        assert_eq!(
+            line_in_context(
+                "PL/pgSQL function f() line 9 at RAISE\nCOPY t, line 4: \"5\"",
+                "t"
+            ),
+            Some(3)
+        );
+        assert_eq!(
+            line_in_context("PL/pgSQL function f() line 9 at RAISE", "t"),
+            None
+        );
     }
 
     proptest! {

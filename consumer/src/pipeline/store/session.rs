@@ -33,7 +33,10 @@ pub(super) enum Interruption {
     /// A table is not the one that the rows were encoded for.
     TableChanged,
     /// PostgreSQL refused a row of the table (COPY), or of any table (at COMMIT).
-    Refused { table: Option<usize>, error: tokio_postgres::Error },
+    Refused {
+        table: Option<usize>,
+        error: tokio_postgres::Error,
+    },
     /// Any other error.
     Postgres(tokio_postgres::Error),
     /// No answer.
@@ -94,7 +97,18 @@ impl Session {
         )?;
         let copies = prepare_copies(&client, &tables).await?;
         let (group_id, topic) = (group_id.to_owned(), topic.to_owned());
-        Ok(Self { client, load, start, fence, fingerprints, dead_letters, copies, tables, group_id, topic })
+        Ok(Self {
+            client,
+            load,
+            start,
+            fence,
+            fingerprints,
+            dead_letters,
+            copies,
+            tables,
+            group_id,
+            topic,
+        })
     }
 
     /// Goes over to another generation of the tables.
@@ -107,17 +121,30 @@ impl Session {
     }
 
     /// The stored offsets of those partitions that have one.
-    pub(super) async fn load(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Offset>, Interruption> {
+    pub(super) async fn load(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, Interruption> {
         let numbers: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
-        let rows = answer(self.client.query(&self.load, &[&self.group_id, &self.topic, &numbers])).await?;
-        rows.iter().map(|row| Ok((Partition(row.try_get(0)?), Offset(row.try_get(1)?)))).collect()
+        let rows = answer(
+            self.client
+                .query(&self.load, &[&self.group_id, &self.topic, &numbers]),
+        )
+        .await?;
+        rows.iter()
+            .map(|row| Ok((Partition(row.try_get(0)?), Offset(row.try_get(1)?))))
+            .collect()
     }
 
     /// Stores where partitions without a row start; a row that is there stands.
     pub(super) async fn start(&self, offsets: &[(Partition, Offset)]) -> Result<(), Interruption> {
         let partitions: Vec<i32> = offsets.iter().map(|(partition, _)| partition.0).collect();
         let next: Vec<i64> = offsets.iter().map(|(_, offset)| offset.0).collect();
-        answer(self.client.execute(&self.start, &[&self.group_id, &self.topic, &partitions, &next])).await?;
+        answer(
+            self.client
+                .execute(&self.start, &[&self.group_id, &self.topic, &partitions, &next]),
+        )
+        .await?;
         Ok(())
     }
 
@@ -136,12 +163,19 @@ impl Session {
 
         for (table, rows) in sorted.iter().enumerate() {
             if !rows.is_empty() {
-                self.copy(table, rows, 0..rows.len()).await.map_err(|interruption| match interruption {
-                    Interruption::Postgres(error) if postgres::classify(&error) == postgres::Fault::Refused => {
-                        Interruption::Refused { table: Some(table), error }
-                    }
-                    other => other,
-                })?;
+                self.copy(table, rows, 0..rows.len())
+                    .await
+                    .map_err(|interruption| match interruption {
+                        Interruption::Postgres(error)
+                            if postgres::classify(&error) == postgres::Fault::Refused =>
+                        {
+                            Interruption::Refused {
+                                table: Some(table),
+                                error,
+                            }
+                        }
+                        other => other,
+                    })?;
             }
         }
         phases.copy = lap.take();
@@ -149,13 +183,15 @@ impl Session {
         self.insert_dead_letters(batch, table_names).await?;
         phases.dead_letters = lap.take();
 
-        answer(self.client.batch_execute("COMMIT")).await.map_err(|interruption| match interruption {
-            // A deferred constraint fires here.
-            Interruption::Postgres(error) if postgres::classify(&error) == postgres::Fault::Refused => {
-                Interruption::Refused { table: None, error }
-            }
-            other => other,
-        })?;
+        answer(self.client.batch_execute("COMMIT"))
+            .await
+            .map_err(|interruption| match interruption {
+                // A deferred constraint fires here.
+                Interruption::Postgres(error) if postgres::classify(&error) == postgres::Fault::Refused => {
+                    Interruption::Refused { table: None, error }
+                }
+                other => other,
+            })?;
         phases.commit = lap.take();
         Ok(phases)
     }
@@ -180,10 +216,17 @@ impl Session {
             &skipped,
         ];
 
-        let used: Vec<usize> = (0..sorted.len()).filter(|table| !sorted[*table].is_empty()).collect();
+        let used: Vec<usize> = (0..sorted.len())
+            .filter(|table| !sorted[*table].is_empty())
+            .collect();
         let lock: String = used
             .iter()
-            .map(|table| format!("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE;", self.tables.tables[*table].name.quoted()))
+            .map(|table| {
+                format!(
+                    "LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE;",
+                    self.tables.tables[*table].name.quoted()
+                )
+            })
             .collect();
         let oids: Vec<u32> = used.iter().map(|table| self.tables.oids[*table]).collect();
 
@@ -201,12 +244,24 @@ impl Session {
         if moved.len() != ranges.len() {
             return Err(Interruption::Missed);
         }
-        let same = used.iter().zip(&fingerprints).all(|(table, now)| self.tables.tables[*table].fingerprint == *now);
-        if same { Ok(()) } else { Err(Interruption::TableChanged) }
+        let same = used
+            .iter()
+            .zip(&fingerprints)
+            .all(|(table, now)| self.tables.tables[*table].fingerprint == *now);
+        if same {
+            Ok(())
+        } else {
+            Err(Interruption::TableChanged)
+        }
     }
 
     /// COPY of some of the table's rows.
-    pub(super) async fn copy(&self, table: usize, rows: &SortedRows, part: Range<usize>) -> Result<(), Interruption> {
+    pub(super) async fn copy(
+        &self,
+        table: usize,
+        rows: &SortedRows,
+        part: Range<usize>,
+    ) -> Result<(), Interruption> {
         let count = part.len() as u64;
         let sink: CopyInSink<Bytes> = answer(self.client.copy_in(&self.copies[table])).await?;
         let mut sink = pin!(sink);
@@ -232,14 +287,22 @@ impl Session {
         }
         let partitions: Vec<i32> = letters.iter().map(|letter| letter.partition.0).collect();
         let offsets: Vec<i64> = letters.iter().map(|letter| letter.offset.0).collect();
-        let timestamps: Vec<Option<SystemTime>> =
-            letters.iter().map(|letter| letter.timestamp_ms.and_then(system_time)).collect();
+        let timestamps: Vec<Option<SystemTime>> = letters
+            .iter()
+            .map(|letter| letter.timestamp_ms.and_then(system_time))
+            .collect();
         let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key).collect();
         let payloads: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.payload).collect();
         let event_types: Vec<Option<&str>> = letters.iter().map(|letter| letter.event_type).collect();
         let tables: Vec<Option<&str>> = letters.iter().map(|letter| letter.target_table).collect();
-        let reasons: Vec<&str> = letters.iter().map(|letter| letter.refusal.reason.as_str()).collect();
-        let details: Vec<&str> = letters.iter().map(|letter| letter.refusal.detail.as_str()).collect();
+        let reasons: Vec<&str> = letters
+            .iter()
+            .map(|letter| letter.refusal.reason.as_str())
+            .collect();
+        let details: Vec<&str> = letters
+            .iter()
+            .map(|letter| letter.refusal.detail.as_str())
+            .collect();
         let sqlstates: Vec<Option<&str>> = letters.iter().map(|letter| letter.sqlstate).collect();
         let parameters: [&(dyn ToSql + Sync); 11] = [
             &self.topic,
@@ -268,8 +331,11 @@ async fn prepare_copies(client: &Client, tables: &Tables) -> Result<Vec<Statemen
     let mut copies = Vec::with_capacity(tables.tables.len());
     for table in &tables.tables {
         let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
-        let copy =
-            format!("COPY {} ({}) FROM STDIN (FORMAT binary)", table.name.quoted(), columns.join(", "));
+        let copy = format!(
+            "COPY {} ({}) FROM STDIN (FORMAT binary)",
+            table.name.quoted(),
+            columns.join(", ")
+        );
         copies.push(client.prepare(&copy).await?);
     }
     Ok(copies)
@@ -286,7 +352,10 @@ pub(super) async fn answer<T>(
 }
 
 fn counts(ranges: &[OffsetRange], count: impl Fn(&OffsetRange) -> u64) -> Vec<i64> {
-    ranges.iter().map(|range| i64::try_from(count(range)).expect("a batch holds fewer messages")).collect()
+    ranges
+        .iter()
+        .map(|range| i64::try_from(count(range)).expect("a batch holds fewer messages"))
+        .collect()
 }
 
 /// The time, where PostgreSQL has it: producers can send any number.
