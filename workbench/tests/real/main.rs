@@ -3,4 +3,6 @@
 //! service does not start fails.
 
 mod shared; // the services and a scene of its own for each test
+mod consumer; // the program under test, and the referee
 mod services; // the services themselves
+mod exactly_once; // promises 1 to 3
