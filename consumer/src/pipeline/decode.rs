@@ -2,6 +2,7 @@
 //! stands. Strict JSON (RFC 8259) and the `NaN`, `Infinity`, `-Infinity` that Python's `json` writes.
 //! What a field's value becomes in PostgreSQL is `encode`'s business.
 
+mod names;
 mod scan;
 mod text;
 
@@ -9,6 +10,7 @@ mod text;
 mod tests;
 
 use crate::dead_letter::{Reason, Refusal};
+use names::Names;
 use scan::Fault;
 use std::borrow::Cow;
 
@@ -22,6 +24,7 @@ const LONGEST: usize = u32::MAX as usize;
 #[derive(Debug, Default)]
 pub struct Decoder {
     fields: Vec<Field>,
+    names: Names,
     /// The open containers while a nested value is passed over: nesting of any depth, no recursion.
     open: Vec<u8>,
     /// The event's type, where it is written with escapes.
@@ -84,16 +87,24 @@ pub(super) struct Number {
     pub(super) exact: bool,
 }
 
+/// What the pass over a value has learned.
+#[derive(Clone, Copy, Debug)]
+struct Scanned {
+    number: Number,
+    kind: Kind,
+    marks: Marks,
+}
+
 /// A field by its place in the payload.
 #[derive(Clone, Copy, Debug)]
 struct Field {
-    number: Number,
+    scanned: Scanned,
     /// The key, without its quotes.
     key: (u32, u32),
     /// The value; a string's with its quotes.
     value: (u32, u32),
-    kind: Kind,
-    marks: Marks,
+    /// The name's number.
+    name: u16,
     key_marks: Marks,
 }
 
@@ -103,6 +114,7 @@ pub struct Event<'a> {
     payload: &'a [u8],
     fields: &'a [Field],
     kind: &'a str,
+    names: u64,
 }
 
 /// A field's name.
@@ -115,7 +127,7 @@ pub struct Key<'a> {
 /// A field's value.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
-    raw: &'a [u8],
+    payload: &'a [u8],
     field: &'a Field,
 }
 
@@ -139,6 +151,7 @@ impl Decoder {
     fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
         self.fields.clear();
         let mut type_at = None;
+        let mut name = names::UNKNOWN;
         let mut at = scan::space(bytes, 0);
         if bytes.get(at) != Some(&b'{') {
             return Err(Fault::new(at, "an object is needed"));
@@ -148,32 +161,39 @@ impl Decoder {
             at += 1;
         } else {
             loop {
-                if bytes.get(at) != Some(&b'"') {
-                    return Err(Fault::new(at, "a field's name is needed"));
-                }
                 let key_start = at + 1;
-                let (key_end, key_marks) = scan::string(bytes, key_start)?;
-                at = scan::space(bytes, key_end + 1);
-                if bytes.get(at) != Some(&b':') {
-                    return Err(Fault::new(at, "a colon is needed"));
+                let (key_end, key_marks, start);
+                if let Some(guess) = self.names.guess(bytes, at, name) {
+                    name = guess.number;
+                    key_end = key_start + guess.name_length;
+                    key_marks = Marks::default();
+                    start = scan::space(bytes, guess.end);
+                } else {
+                    (key_end, key_marks, start) = scan::name(bytes, at)?;
+                    name = if key_marks.has(Marks::ESCAPED) {
+                        names::UNKNOWN
+                    } else {
+                        self.names.learn(&bytes[at..start], key_end - key_start, name)
+                    };
                 }
-                let start = scan::space(bytes, at + 1);
-                let value = scan::value(bytes, start, &mut self.open)?;
                 if key_end - key_start == 4 || key_marks.has(Marks::ESCAPED) {
                     let key = &bytes[key_start..key_end];
                     if key == b"type" || is_escaped_type(key, key_marks) {
                         type_at = Some(self.fields.len());
                     }
                 }
-                self.fields.push(Field {
-                    number: value.number,
+                // The value is written to its final place at once: a copy of what was written a moment ago in
+                // smaller parts would wait for all of them.
+                let field = self.fields.push_mut(Field {
+                    scanned: Scanned::default(),
                     key: (narrow(key_start), narrow(key_end)),
-                    value: (narrow(start), narrow(value.end)),
-                    kind: value.kind,
-                    marks: value.marks,
+                    value: (narrow(start), 0),
+                    name,
                     key_marks,
                 });
-                at = scan::space(bytes, value.end);
+                let end = scan::value(bytes, start, &mut self.open, &mut field.scanned)?;
+                field.value.1 = narrow(end);
+                at = scan::space(bytes, end);
                 match bytes.get(at) {
                     Some(b',') => at = scan::space(bytes, at + 1),
                     Some(b'}') => {
@@ -195,15 +215,15 @@ impl Decoder {
         let Some(field) = type_at.map(|at| &self.fields[at]) else {
             return Err(Refusal::new(Reason::MissingType, "no field \"type\""));
         };
-        if field.kind != Kind::String {
-            let found = found(field.kind);
+        if field.scanned.kind != Kind::String {
+            let found = found(field.scanned.kind);
             return Err(Refusal::new(
                 Reason::MissingType,
                 format!("field \"type\": a string is needed, found {found}"),
             ));
         }
         let raw = &payload[field.value.0 as usize + 1..field.value.1 as usize - 1];
-        let text = if field.marks.has(Marks::ESCAPED) {
+        let text = if field.scanned.marks.has(Marks::ESCAPED) {
             self.event_type.clear();
             unescape(raw, &mut self.event_type);
             &self.event_type
@@ -213,8 +233,19 @@ impl Decoder {
         Ok(Event {
             payload,
             fields: &self.fields,
+            names: self.names.identity(),
             kind: std::str::from_utf8(text).expect("strings were validated when they were read"),
         })
+    }
+}
+
+impl Default for Scanned {
+    fn default() -> Self {
+        Self {
+            number: Number::default(),
+            kind: Kind::Null,
+            marks: Marks::default(),
+        }
     }
 }
 
@@ -243,6 +274,17 @@ impl<'a> Event<'a> {
         Some(event.value_of(field))
     }
 
+    /// What tells the numbers of its names from those of another decoder.
+    pub(super) fn names(&self) -> u64 {
+        self.names
+    }
+
+    /// The numbers of the fields' names, `None` where they have none.
+    pub(super) fn name_numbers(&self) -> impl Iterator<Item = Option<usize>> + use<'a> {
+        let number = |field: &Field| (field.name != names::UNKNOWN).then(|| usize::from(field.name));
+        self.fields.iter().map(number)
+    }
+
     pub(super) fn key(&self, at: usize) -> Key<'a> {
         self.key_of(&self.fields[at])
     }
@@ -260,7 +302,7 @@ impl<'a> Event<'a> {
 
     fn value_of(&self, field: &'a Field) -> Value<'a> {
         Value {
-            raw: &self.payload[field.value.0 as usize..field.value.1 as usize],
+            payload: self.payload,
             field,
         }
     }
@@ -285,31 +327,31 @@ impl<'a> Key<'a> {
 impl<'a> Value<'a> {
     /// What it is.
     pub fn kind(&self) -> Kind {
-        self.field.kind
+        self.field.scanned.kind
     }
 
     /// Its text as it stands in the payload; a string's with its quotes.
     pub fn raw(&self) -> &'a [u8] {
-        self.raw
+        &self.payload[self.field.value.0 as usize..self.field.value.1 as usize]
     }
 
     /// A string, unescaped.
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
-        (self.kind() == Kind::String).then(|| text_of(self.between_quotes(), self.field.marks))
+        (self.kind() == Kind::String).then(|| text_of(self.between_quotes(), self.field.scanned.marks))
     }
 
     /// A string's text between its quotes, escapes and all. For strings only.
     pub(super) fn between_quotes(&self) -> &'a [u8] {
-        &self.raw[1..self.raw.len() - 1]
+        &self.payload[self.field.value.0 as usize + 1..self.field.value.1 as usize - 1]
     }
 
     pub(super) fn marks(&self) -> Marks {
-        self.field.marks
+        self.field.scanned.marks
     }
 
     /// The number that was read on the way. For numbers only.
     pub(super) fn number(&self) -> &'a Number {
-        &self.field.number
+        &self.field.scanned.number
     }
 }
 

@@ -32,8 +32,10 @@ pub struct Encoder {
     key: Vec<KeyColumn>,
     /// There is an `extra` column, which keeps the fields that have no column.
     keeps_extra: bool,
-    /// Where the field in this place of the last event went: the guess for the next one.
-    order: Vec<Target>,
+    /// Where the fields go, by the numbers that the decoder gave their names.
+    targets: Vec<Target>,
+    /// The decoder whose numbers these are.
+    names: u64,
     /// For each column the event's field, plus one; 0: none.
     slots: Vec<u32>,
     /// The event's fields that have no column.
@@ -54,7 +56,12 @@ struct Scratch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Column(usize),
+    /// There is no such column.
     Nowhere,
+    /// It was the route's, and has no column.
+    Type,
+    /// Not looked up yet.
+    Unasked,
 }
 
 /// The length that COPY BINARY writes for NULL.
@@ -75,7 +82,8 @@ impl Encoder {
             by_name,
             key: table.key.clone(),
             keeps_extra: table.columns.iter().any(|column| column.source == Source::Extra),
-            order: Vec::new(),
+            targets: Vec::new(),
+            names: 0,
             slots: vec![0; table.columns.len()],
             unmapped: Vec::new(),
             starts: vec![0; table.columns.len()],
@@ -119,22 +127,21 @@ impl Encoder {
     fn assign(&mut self, event: &Event<'_>) {
         self.slots.fill(0);
         self.unmapped.clear();
-        for (place, (key, _)) in event.fields().enumerate() {
-            let target = match self.order.get(place) {
-                Some(&Target::Column(column)) if self.columns[column].name.as_bytes() == key.raw() => {
-                    Target::Column(column)
-                }
-                _ => self.find(event, place),
-            };
+        if self.names != event.names() {
+            self.names = event.names();
+            self.targets.clear();
+        }
+        for (place, number) in event.name_numbers().enumerate() {
+            let mut target = number.and_then(|number| self.targets.get(number)).copied();
+            if let None | Some(Target::Unasked) = target {
+                target = Some(self.find(event, place, number));
+            }
             match target {
-                Target::Column(column) => {
+                Some(Target::Column(column)) => {
                     self.slots[column] = u32::try_from(place + 1).unwrap_or(u32::MAX);
                 }
-                Target::Nowhere => {
-                    if key.raw() != b"type" {
-                        self.unmapped.push(place);
-                    }
-                }
+                Some(Target::Type) => {}
+                _ => self.unmapped.push(place),
             }
         }
         if self.unmapped.len() > 1 {
@@ -142,24 +149,23 @@ impl Encoder {
         }
     }
 
-    fn find(&mut self, event: &Event<'_>, place: usize) -> Target {
-        let key = event.key(place);
-        let by_name = &self.by_name;
-        let find = |name: &[u8]| {
-            let found = by_name.binary_search_by(|(column, _)| (**column).cmp(name));
-            found.map_or(Target::Nowhere, |at| Target::Column(by_name[at].1))
+    /// Looks up where a field goes, and keeps it if its name has a number.
+    #[cold]
+    fn find(&mut self, event: &Event<'_>, place: usize, number: Option<usize>) -> Target {
+        let name = event.key(place).text();
+        let found = self
+            .by_name
+            .binary_search_by(|(column, _)| (**column).cmp(name.as_bytes()));
+        let target = match found {
+            Ok(at) => Target::Column(self.by_name[at].1),
+            Err(_) if name == "type" => Target::Type,
+            Err(_) => Target::Nowhere,
         };
-        let target = if key.raw().contains(&b'\\') {
-            find(key.text().as_bytes())
-        } else {
-            find(key.raw())
-        };
-        // An event of ten thousand fields isn't worth remembering.
-        if place < 2 * self.columns.len() + 16 {
-            if place >= self.order.len() {
-                self.order.resize(place + 1, Target::Nowhere);
+        if let Some(number) = number {
+            if number >= self.targets.len() {
+                self.targets.resize(number + 1, Target::Unasked);
             }
-            self.order[place] = target;
+            self.targets[number] = target;
         }
         target
     }

@@ -1,7 +1,7 @@
 //! Owns JSON's grammar: from a place in the payload, where a token or a value ends and what it is. Eight bytes at a
 //! time where that pays (strings, digits); never recursive; reads no byte outside of the payload.
 
-use super::{Kind, Marks, Number};
+use super::{Kind, Marks, Number, Scanned};
 
 /// The payload isn't JSON: from which byte on, and what would have been needed there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +15,6 @@ impl Fault {
     pub(super) fn new(at: usize, what: &'static str) -> Self {
         Self { at, what }
     }
-}
-
-/// A value: where it ends and what was learned about it.
-#[derive(Debug)]
-pub(super) struct Scanned {
-    pub(super) end: usize,
-    pub(super) kind: Kind,
-    pub(super) marks: Marks,
-    pub(super) number: Number,
 }
 
 /// Digits that a `u64` holds, whatever they are.
@@ -158,56 +149,107 @@ fn hex4(bytes: &[u8], at: usize) -> Result<u32, Fault> {
     Ok(code)
 }
 
-/// The value that starts at `at`. `open` is scratch.
-#[inline]
-pub(super) fn value(bytes: &[u8], at: usize, open: &mut Vec<u8>) -> Result<Scanned, Fault> {
+/// The value that starts at `at`: the place after it, and in `out` what it is. `open` is scratch.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "once a field: what comes back by way of memory costs as much as the work"
+)]
+pub(super) fn value(bytes: &[u8], at: usize, open: &mut Vec<u8>, out: &mut Scanned) -> Result<usize, Fault> {
     match bytes.get(at) {
-        Some(b'{' | b'[') => container(bytes, at, open),
-        _ => scalar(bytes, at),
+        Some(b'{' | b'[') => container(bytes, at, open, out),
+        _ => scalar(bytes, at, out),
     }
 }
 
-#[inline]
-fn scalar(bytes: &[u8], at: usize) -> Result<Scanned, Fault> {
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see value")]
+fn scalar(bytes: &[u8], at: usize, out: &mut Scanned) -> Result<usize, Fault> {
     match bytes.get(at) {
-        Some(b'0'..=b'9') => number(bytes, at, at),
+        Some(b'0'..=b'9') => number(bytes, at, at, out),
         Some(b'"') => {
+            out.kind = Kind::String;
             let (end, marks) = string(bytes, at + 1)?;
-            Ok(Scanned {
-                end: end + 1,
-                kind: Kind::String,
-                marks,
-                number: Number::default(),
-            })
+            out.marks = marks;
+            Ok(end + 1)
         }
-        Some(b'-') if bytes.get(at + 1) != Some(&b'I') => number(bytes, at, at + 1),
-        Some(b'-') => word_of(bytes, at, "-Infinity", Kind::NegInfinity, Marks::CONSTANT),
-        Some(b't') => word_of(bytes, at, "true", Kind::True, Marks::default()),
-        Some(b'f') => word_of(bytes, at, "false", Kind::False, Marks::default()),
-        Some(b'n') => word_of(bytes, at, "null", Kind::Null, Marks::default()),
-        Some(b'N') => word_of(bytes, at, "NaN", Kind::NaN, Marks::CONSTANT),
-        Some(b'I') => word_of(bytes, at, "Infinity", Kind::Infinity, Marks::CONSTANT),
-        _ => Err(Fault::new(at, "a value is needed")),
+        Some(b'-') if bytes.get(at + 1) != Some(&b'I') => number(bytes, at, at + 1, out),
+        _ => constant(bytes, at, out),
     }
 }
 
-#[inline]
-fn word_of(bytes: &[u8], at: usize, text: &'static str, kind: Kind, marks: Marks) -> Result<Scanned, Fault> {
-    if bytes[at..].starts_with(text.as_bytes()) {
-        Ok(Scanned {
-            end: at + text.len(),
-            kind,
-            marks,
-            number: Number::default(),
-        })
-    } else {
-        Err(Fault::new(at, "a value is needed"))
+fn constant(bytes: &[u8], at: usize, out: &mut Scanned) -> Result<usize, Fault> {
+    let (text, kind): (&[u8], _) = match bytes.get(at) {
+        Some(b't') => (b"true", Kind::True),
+        Some(b'f') => (b"false", Kind::False),
+        Some(b'n') => (b"null", Kind::Null),
+        Some(b'N') => (b"NaN", Kind::NaN),
+        Some(b'I') => (b"Infinity", Kind::Infinity),
+        Some(b'-') => (b"-Infinity", Kind::NegInfinity),
+        _ => return Err(Fault::new(at, "a value is needed")),
+    };
+    if !bytes[at..].starts_with(text) {
+        return Err(Fault::new(at, "a value is needed"));
     }
+    out.kind = kind;
+    if let Kind::NaN | Kind::Infinity | Kind::NegInfinity = kind {
+        out.marks.set(Marks::CONSTANT);
+    }
+    Ok(at + text.len())
 }
 
 /// A number that starts at `start` and whose first digit should stand at `first`.
-#[inline]
-fn number(bytes: &[u8], start: usize, first: usize) -> Result<Scanned, Fault> {
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see value")]
+fn number(bytes: &[u8], start: usize, first: usize, out: &mut Scanned) -> Result<usize, Fault> {
+    out.kind = Kind::Number;
+    out.number.negative = first > start;
+    if let Some((end, mantissa, fraction)) = short(bytes, first) {
+        out.number.mantissa = mantissa;
+        out.number.exponent = -fraction;
+        out.number.exact = true;
+        return Ok(end);
+    }
+    any_number(bytes, first, &mut out.number)
+}
+
+/// Most numbers: up to seven bytes of digits, a point among them or not, in one word together with what ends them.
+/// The place after it, its digits, and how many of them follow the point.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see value")]
+fn short(bytes: &[u8], at: usize) -> Option<(usize, u64, i16)> {
+    let word = word(bytes, at)?;
+    let values = word ^ (ONES * u64::from(b'0'));
+    let stops = (values.wrapping_add(ONES * 0x76) | values) & HIGHS;
+    if stops == 0 {
+        return None;
+    }
+    let whole = stops.trailing_zeros() & !7;
+    let below = (1 << whole) - 1;
+    let ended = |stop: u32| (word >> stop) as u8 | 0x20 != b'e';
+    if whole == 0 || (whole > 8 && values & 0xff == 0) {
+        return None;
+    }
+    if (word >> whole) as u8 != b'.' {
+        let mantissa = eight(values << (64 - whole));
+        return ended(whole).then_some((at + whole as usize / 8, mantissa, 0));
+    }
+    // The point is ASCII, so that the mark above its own is exact too.
+    let stops = stops & (stops - 1);
+    if stops == 0 {
+        return None;
+    }
+    let end = stops.trailing_zeros() & !7;
+    if end == whole + 8 || !ended(end) {
+        return None;
+    }
+    let digits = (values & below) | ((values >> 8) & !below);
+    let mantissa = eight(digits << (72 - end));
+    Some((at + end as usize / 8, mantissa, (end - whole) as i16 / 8 - 1))
+}
+
+/// Any number by the grammar; `number` is filled but for its sign.
+fn any_number(bytes: &[u8], first: usize, number: &mut Number) -> Result<usize, Fault> {
     let (mut at, mut mantissa) = digits(bytes, first, 0);
     let mut count = at - first;
     if count == 0 {
@@ -226,25 +268,14 @@ fn number(bytes: &[u8], start: usize, first: usize) -> Result<Scanned, Fault> {
         }
         count += fraction;
     }
-    let mut number = Number {
-        mantissa,
-        exponent: 0,
-        negative: first > start,
-        exact: count <= EXACT_DIGITS,
-    };
-    if number.exact {
-        // At most 19, so that it fits.
-        number.exponent = -i16::try_from(fraction).unwrap_or(0);
+    number.mantissa = mantissa;
+    // At most 19 where it is exact, so that it fits.
+    number.exponent = -i16::try_from(fraction).unwrap_or(0);
+    number.exact = count <= EXACT_DIGITS;
+    match bytes.get(at) {
+        Some(b'e' | b'E') => exponent(bytes, at + 1, number),
+        _ => Ok(at),
     }
-    if let Some(b'e' | b'E') = bytes.get(at) {
-        at = exponent(bytes, at + 1, &mut number)?;
-    }
-    Ok(Scanned {
-        end: at,
-        kind: Kind::Number,
-        marks: Marks::default(),
-        number,
-    })
 }
 
 /// An exponent from the byte after its letter on: the place after it.
@@ -264,7 +295,7 @@ fn exponent(bytes: &[u8], mut at: usize, number: &mut Number) -> Result<usize, F
     }
     if value > 10_000 {
         number.exact = false;
-    } else {
+    } else if number.exact {
         number.exponent += if negative { -value } else { value };
     }
     Ok(at)
@@ -307,7 +338,7 @@ fn eight(values: u64) -> u64 {
 }
 
 /// An object or an array, with all that it holds.
-fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, Fault> {
+fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>, out: &mut Scanned) -> Result<usize, Fault> {
     let mut marks = Marks::default();
     let mut at = start;
     open.clear();
@@ -319,7 +350,9 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, 
                     at += 1;
                 } else {
                     open.push(b'{');
-                    at = name(bytes, at, &mut marks)?;
+                    let (_, found, start) = name(bytes, at)?;
+                    marks.set(found);
+                    at = start;
                     continue 'value;
                 }
             }
@@ -333,16 +366,18 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, 
                 }
             }
             _ => {
-                let value = scalar(bytes, at)?;
+                let mut value = Scanned::default();
+                at = scalar(bytes, at, &mut value)?;
                 marks.set(value.marks);
-                at = value.end;
             }
         }
         while let Some(&container) = open.last() {
             at = space(bytes, at);
             match (bytes.get(at), container) {
                 (Some(b','), b'{') => {
-                    at = name(bytes, space(bytes, at + 1), &mut marks)?;
+                    let (_, found, start) = name(bytes, space(bytes, at + 1))?;
+                    marks.set(found);
+                    at = start;
                     continue 'value;
                 }
                 (Some(b','), _) => {
@@ -357,32 +392,27 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, 
                 _ => return Err(Fault::new(at, "a comma or a closing bracket is needed")),
             }
         }
-        let kind = if bytes[start] == b'{' {
+        out.kind = if bytes[start] == b'{' {
             Kind::Object
         } else {
             Kind::Array
         };
-        return Ok(Scanned {
-            end: at,
-            kind,
-            marks,
-            number: Number::default(),
-        });
+        out.marks = marks;
+        return Ok(at);
     }
 }
 
-/// A nested field's name and its colon: the place of its value.
-fn name(bytes: &[u8], at: usize, marks: &mut Marks) -> Result<usize, Fault> {
+/// A field's name, whose quote should stand at `at`, and its colon: where the name ends, and where the value starts.
+pub(super) fn name(bytes: &[u8], at: usize) -> Result<(usize, Marks, usize), Fault> {
     if bytes.get(at) != Some(&b'"') {
         return Err(Fault::new(at, "a field's name is needed"));
     }
-    let (end, found) = string(bytes, at + 1)?;
-    marks.set(found);
+    let (end, marks) = string(bytes, at + 1)?;
     let colon = space(bytes, end + 1);
     if bytes.get(colon) != Some(&b':') {
         return Err(Fault::new(colon, "a colon is needed"));
     }
-    Ok(space(bytes, colon + 1))
+    Ok((end, marks, space(bytes, colon + 1)))
 }
 
 #[cfg(test)]
@@ -425,13 +455,44 @@ mod tests {
 
     #[test]
     fn a_number_keeps_its_digits() {
-        let read = |text: &str| number(text.as_bytes(), 0, usize::from(text.starts_with('-')));
-        let value = read("-12.50e1").expect("a number");
-        assert_eq!((value.number.mantissa, value.number.exponent), (1250, -1));
-        assert!(value.number.negative && value.number.exact);
-        let long = read("12345678901234567890").expect("a number");
-        assert!(!long.number.exact);
-        let far = read("1e99999").expect("a number");
-        assert!(!far.number.exact);
+        let read = |text: &str| {
+            let mut out = Scanned::default();
+            let end = number(text.as_bytes(), 0, usize::from(text.starts_with('-')), &mut out);
+            assert_eq!(end, Ok(text.len()));
+            let longer = format!("{text}, \"and\": more");
+            let mut other = Scanned::default();
+            let end = number(
+                longer.as_bytes(),
+                0,
+                usize::from(text.starts_with('-')),
+                &mut other,
+            );
+            assert_eq!((end, other.number), (Ok(text.len()), out.number));
+            out.number
+        };
+        for (text, mantissa, exponent) in [
+            ("7", 7, 0),
+            ("0", 0, 0),
+            ("0.5", 5, -1),
+            ("0.05", 5, -2),
+            ("45.23", 4523, -2),
+            ("123.456", 123_456, -3),
+            ("1234567", 1_234_567, 0),
+            ("12345.67", 1_234_567, -2),
+            ("1e5", 1, 5),
+            ("1.5E5", 15, 4),
+        ] {
+            let number = read(text);
+            assert_eq!(
+                (number.mantissa, number.exponent, number.exact),
+                (mantissa, exponent, true),
+                "{text}"
+            );
+        }
+        let number = read("-12.50e1");
+        assert_eq!((number.mantissa, number.exponent), (1250, -1));
+        assert!(number.negative && number.exact);
+        assert!(!read("12345678901234567890").exact);
+        assert!(!read("1e99999").exact);
     }
 }
