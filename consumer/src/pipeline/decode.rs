@@ -2,7 +2,9 @@
 //! stands. Strict JSON (RFC 8259) and the `NaN`, `Infinity`, `-Infinity` that Python's `json` writes.
 //! What a field's value becomes in PostgreSQL is `encode`'s business.
 
+mod event;
 mod names;
+mod number;
 mod scan;
 mod text;
 
@@ -10,11 +12,13 @@ mod text;
 mod tests;
 
 use crate::dead_letter::{Reason, Refusal};
+use event::text_of;
 use names::Names;
 use scan::Fault;
-use std::borrow::Cow;
 
-pub(in crate::pipeline) use text::unescape;
+pub use event::{Event, Key, Value};
+pub(super) use names::UNKNOWN;
+pub(super) use text::unescape;
 
 /// The longest payload that is read, in bytes: spans are 32 bits wide. Kafka's own limit is half of it.
 const LONGEST: usize = u32::MAX as usize;
@@ -108,29 +112,6 @@ struct Field {
     key_marks: Marks,
 }
 
-/// An event: its type, and its fields in their order in the payload.
-#[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
-    payload: &'a [u8],
-    fields: &'a [Field],
-    kind: &'a str,
-    names: u64,
-}
-
-/// A field's name.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    raw: &'a [u8],
-    marks: Marks,
-}
-
-/// A field's value.
-#[derive(Clone, Copy, Debug)]
-pub struct Value<'a> {
-    payload: &'a [u8],
-    field: &'a Field,
-}
-
 impl Decoder {
     /// Reads one message's payload.
     pub fn decode<'a>(&'a mut self, payload: Option<&'a [u8]>) -> Result<Event<'a>, Refusal> {
@@ -151,7 +132,7 @@ impl Decoder {
     fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
         self.fields.clear();
         let mut type_at = None;
-        let mut name = names::UNKNOWN;
+        let mut name = UNKNOWN;
         let mut at = scan::space(bytes, 0);
         if bytes.get(at) != Some(&b'{') {
             return Err(Fault::new(at, "an object is needed"));
@@ -171,7 +152,7 @@ impl Decoder {
                 } else {
                     (key_end, key_marks, start) = scan::name(bytes, at)?;
                     name = if key_marks.has(Marks::ESCAPED) {
-                        names::UNKNOWN
+                        UNKNOWN
                     } else {
                         self.names.learn(&bytes[at..start], key_end - key_start, name)
                     };
@@ -216,7 +197,7 @@ impl Decoder {
             return Err(Refusal::new(Reason::MissingType, "no field \"type\""));
         };
         if field.scanned.kind != Kind::String {
-            let found = found(field.scanned.kind);
+            let found = field.scanned.kind.found();
             return Err(Refusal::new(
                 Reason::MissingType,
                 format!("field \"type\": a string is needed, found {found}"),
@@ -249,112 +230,6 @@ impl Default for Scanned {
     }
 }
 
-impl<'a> Event<'a> {
-    /// The event's type, unescaped.
-    pub fn event_type(&self) -> &'a str {
-        self.kind
-    }
-
-    /// All fields in the payload's order, `type` among them. A repeated key comes again: the last one counts.
-    pub fn fields(&self) -> impl ExactSizeIterator<Item = (Key<'a>, Value<'a>)> + use<'a> {
-        let event = *self;
-        self.fields
-            .iter()
-            .map(move |field| (event.key_of(field), event.value_of(field)))
-    }
-
-    /// The value of the last field of this name.
-    pub fn get(&self, name: &str) -> Option<Value<'a>> {
-        let event = *self;
-        let field = event
-            .fields
-            .iter()
-            .rev()
-            .find(|field| event.key_of(field).text() == name)?;
-        Some(event.value_of(field))
-    }
-
-    /// What tells the numbers of its names from those of another decoder.
-    pub(super) fn names(&self) -> u64 {
-        self.names
-    }
-
-    /// The numbers of the fields' names, `None` where they have none.
-    pub(super) fn name_numbers(&self) -> impl Iterator<Item = Option<usize>> + use<'a> {
-        let number = |field: &Field| (field.name != names::UNKNOWN).then(|| usize::from(field.name));
-        self.fields.iter().map(number)
-    }
-
-    pub(super) fn key(&self, at: usize) -> Key<'a> {
-        self.key_of(&self.fields[at])
-    }
-
-    pub(super) fn value(&self, at: usize) -> Value<'a> {
-        self.value_of(&self.fields[at])
-    }
-
-    fn key_of(&self, field: &Field) -> Key<'a> {
-        Key {
-            raw: &self.payload[field.key.0 as usize..field.key.1 as usize],
-            marks: field.key_marks,
-        }
-    }
-
-    fn value_of(&self, field: &'a Field) -> Value<'a> {
-        Value {
-            payload: self.payload,
-            field,
-        }
-    }
-}
-
-impl<'a> Key<'a> {
-    /// The name as it stands in the payload, between its quotes.
-    pub fn raw(&self) -> &'a [u8] {
-        self.raw
-    }
-
-    /// The name, unescaped.
-    pub fn text(&self) -> Cow<'a, str> {
-        text_of(self.raw, self.marks)
-    }
-
-    pub(super) fn marks(&self) -> Marks {
-        self.marks
-    }
-}
-
-impl<'a> Value<'a> {
-    /// What it is.
-    pub fn kind(&self) -> Kind {
-        self.field.scanned.kind
-    }
-
-    /// Its text as it stands in the payload; a string's with its quotes.
-    pub fn raw(&self) -> &'a [u8] {
-        &self.payload[self.field.value.0 as usize..self.field.value.1 as usize]
-    }
-
-    /// A string, unescaped.
-    pub fn as_str(&self) -> Option<Cow<'a, str>> {
-        (self.kind() == Kind::String).then(|| text_of(self.between_quotes(), self.field.scanned.marks))
-    }
-
-    /// A string's text between its quotes, escapes and all. For strings only.
-    pub(super) fn between_quotes(&self) -> &'a [u8] {
-        &self.payload[self.field.value.0 as usize + 1..self.field.value.1 as usize - 1]
-    }
-
-    pub(super) fn marks(&self) -> Marks {
-        self.field.scanned.marks
-    }
-
-    /// The number that was read on the way. For numbers only.
-    pub(super) fn number(&self) -> &'a Number {
-        &self.field.scanned.number
-    }
-}
-
 impl Fault {
     #[cold]
     fn into_refusal(self, payload: &[u8]) -> Refusal {
@@ -370,35 +245,9 @@ impl Fault {
     }
 }
 
-/// What a person calls a value of this kind.
-pub(super) fn found(kind: Kind) -> &'static str {
-    match kind {
-        Kind::String => "string",
-        Kind::Number => "number",
-        Kind::True => "true",
-        Kind::False => "false",
-        Kind::Null => "null",
-        Kind::NaN => "NaN",
-        Kind::Infinity => "Infinity",
-        Kind::NegInfinity => "-Infinity",
-        Kind::Object => "an object",
-        Kind::Array => "an array",
-    }
-}
-
 #[cold]
 fn is_escaped_type(raw: &[u8], marks: Marks) -> bool {
     marks.has(Marks::ESCAPED) && text_of(raw, marks) == "type"
-}
-
-fn text_of(raw: &[u8], marks: Marks) -> Cow<'_, str> {
-    if marks.has(Marks::ESCAPED) {
-        let mut text = Vec::with_capacity(raw.len());
-        unescape(raw, &mut text);
-        Cow::Owned(String::from_utf8(text).expect("escapes were validated when they were read"))
-    } else {
-        Cow::Borrowed(std::str::from_utf8(raw).expect("strings were validated when they were read"))
-    }
 }
 
 /// A place in a payload, whose length `LONGEST` bounds.

@@ -16,7 +16,7 @@ mod properties;
 mod tests;
 
 use crate::dead_letter::{Reason, Refusal};
-use crate::pipeline::decode::{Event, Kind, Value};
+use crate::pipeline::decode::{Event, Kind, UNKNOWN, Value};
 use crate::table::{Column, ColumnType, Coordinates, KeyColumn, Source, Table};
 use refuse::Wrong;
 use std::ops::ControlFlow;
@@ -36,6 +36,8 @@ pub struct Encoder {
     targets: Vec<Target>,
     /// The decoder whose numbers these are.
     names: u64,
+    /// The numbers of the last event's names: the same again go where they went.
+    last: Vec<u16>,
     /// For each column the event's field, plus one; 0: none.
     slots: Vec<u32>,
     /// The event's fields that have no column.
@@ -84,6 +86,7 @@ impl Encoder {
             keeps_extra: table.columns.iter().any(|column| column.source == Source::Extra),
             targets: Vec::new(),
             names: 0,
+            last: Vec::new(),
             slots: vec![0; table.columns.len()],
             unmapped: Vec::new(),
             starts: vec![0; table.columns.len()],
@@ -125,16 +128,22 @@ impl Encoder {
 
     /// Finds each column's field. The last of a repeated key wins, so that an earlier one is never looked at.
     fn assign(&mut self, event: &Event<'_>) {
-        self.slots.fill(0);
-        self.unmapped.clear();
+        if self.names == event.names() && event.has_names(&self.last) {
+            return;
+        }
         if self.names != event.names() {
             self.names = event.names();
             self.targets.clear();
         }
-        for (place, number) in event.name_numbers().enumerate() {
-            let mut target = number.and_then(|number| self.targets.get(number)).copied();
+        self.last.clear();
+        self.slots.fill(0);
+        self.unmapped.clear();
+        for place in 0..event.len() {
+            let number = event.name_number(place);
+            self.last.push(number);
+            let mut target = self.targets.get(usize::from(number)).copied();
             if let None | Some(Target::Unasked) = target {
-                target = Some(self.find(event, place, number));
+                target = Some(self.find(event, place));
             }
             match target {
                 Some(Target::Column(column)) => {
@@ -151,7 +160,7 @@ impl Encoder {
 
     /// Looks up where a field goes, and keeps it if its name has a number.
     #[cold]
-    fn find(&mut self, event: &Event<'_>, place: usize, number: Option<usize>) -> Target {
+    fn find(&mut self, event: &Event<'_>, place: usize) -> Target {
         let name = event.key(place).text();
         let found = self
             .by_name
@@ -161,7 +170,8 @@ impl Encoder {
             Err(_) if name == "type" => Target::Type,
             Err(_) => Target::Nowhere,
         };
-        if let Some(number) = number {
+        let number = usize::from(event.name_number(place));
+        if number != usize::from(UNKNOWN) {
             if number >= self.targets.len() {
                 self.targets.resize(number + 1, Target::Unasked);
             }
