@@ -15,28 +15,32 @@ const POW10: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "most columns are floats, and what a call returns would wait in memory"
+)]
 pub(super) fn float8(value: &Value<'_>) -> Result<f64, Wrong> {
-    if value.kind() != Kind::Number {
-        return match value.kind() {
-            Kind::NaN => Ok(f64::NAN),
-            Kind::Infinity => Ok(f64::INFINITY),
-            Kind::NegInfinity => Ok(f64::NEG_INFINITY),
-            _ => Err(NOT_A_NUMBER),
-        };
-    }
-    let number = value.number();
-    if number.exact && number.mantissa <= 1 << 53 {
-        // Both operands are exact, so that the one operation rounds once: the result is the nearest f64.
-        #[expect(clippy::cast_precision_loss, reason = "up to 2^53 none is lost")]
-        let whole = number.mantissa as f64;
-        let signed = if number.negative { -whole } else { whole };
-        match number.exponent {
-            0 => return Ok(signed),
-            down @ -22..0 => return Ok(signed / POW10[usize::from(down.unsigned_abs())]),
-            up @ 1..=22 => return Ok(signed * POW10[usize::from(up.unsigned_abs())]),
-            _ => {}
+    if value.kind() == Kind::Number {
+        let number = value.number();
+        if number.exact && number.mantissa <= 1 << 53 && (-22..=0).contains(&number.exponent) {
+            // Both operands are exact, so that the one operation rounds once: the result is the nearest f64.
+            #[expect(clippy::cast_precision_loss, reason = "up to 2^53 none is lost")]
+            let whole = number.mantissa as f64;
+            let signed = if number.negative { -whole } else { whole };
+            return Ok(signed / POW10[usize::from(number.exponent.unsigned_abs())]);
         }
+    }
+    any_float8(value)
+}
+
+fn any_float8(value: &Value<'_>) -> Result<f64, Wrong> {
+    match value.kind() {
+        Kind::Number => {}
+        Kind::NaN => return Ok(f64::NAN),
+        Kind::Infinity => return Ok(f64::INFINITY),
+        Kind::NegInfinity => return Ok(f64::NEG_INFINITY),
+        _ => return Err(NOT_A_NUMBER),
     }
     let float = parsed::<f64>(value)?;
     if float.is_infinite() {
@@ -50,7 +54,7 @@ pub(super) fn float4(value: &Value<'_>) -> Result<f32, Wrong> {
     if value.kind() != Kind::Number {
         // NaN and the infinities are the same in both widths.
         #[expect(clippy::cast_possible_truncation, reason = "none of these is a finite number")]
-        return float8(value).map(|float| float as f32);
+        return any_float8(value).map(|float| float as f32);
     }
     // From the digits: by way of f64 it would be rounded twice.
     let float = parsed::<f32>(value)?;

@@ -34,13 +34,12 @@ fn printed(bytes: &[u8]) -> String {
             0
         }
     };
-    let whole: String = (0..=weight.max(0))
-        .rev()
-        .map(|power| format!("{:04}", group(power)))
-        .collect();
-    let fraction: String = (1..=scale / 4 + 1)
-        .map(|power| format!("{:04}", group(-power)))
-        .collect();
+    let whole: String = (0..=weight.max(0)).rev().fold(String::new(), |text, power| {
+        text + &format!("{:04}", group(power))
+    });
+    let fraction: String = (1..=scale / 4 + 1).fold(String::new(), |text, power| {
+        text + &format!("{:04}", group(-power))
+    });
     let whole = whole.trim_start_matches('0');
     format!(
         "{}{}.{}",
