@@ -87,9 +87,9 @@ impl Refusal {
     }
 }
 
-/// A refused message as it is kept in `dead_letters`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
+/// A refused message as it is kept in `dead_letters`; borrows its bytes from the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter<'a> {
     /// The partition that the message was read from.
     pub partition: Partition,
     /// Its offset there.
@@ -97,15 +97,15 @@ pub struct DeadLetter {
     /// The broker's or producer's timestamp, in milliseconds since the Unix epoch.
     pub timestamp_ms: Option<i64>,
     /// The message's key, byte for byte.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<&'a [u8]>,
     /// The message's payload, byte for byte; `None` for a tombstone.
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<&'a [u8]>,
     /// The event's `type`, where one could be read.
-    pub event_type: Option<String>,
+    pub event_type: Option<&'a str>,
     /// The table that the type is routed to, where it is routed.
-    pub target_table: Option<String>,
+    pub target_table: Option<&'a str>,
     /// Why it is here.
-    pub refusal: Refusal,
+    pub refusal: &'a Refusal,
     /// PostgreSQL's code, five characters, where PostgreSQL refused it.
-    pub sqlstate: Option<String>,
+    pub sqlstate: Option<&'a str>,
 }

@@ -1,1 +1,51 @@
-fn main() {}
+//! Owns the process: the command line in, the exit code out.
+
+use std::process::ExitCode;
+use storage_consumer::config::{Command, Config};
+use storage_consumer::pipeline::consume::check_properties;
+use storage_consumer::{check, cli, logging, pipeline};
+
+// librdkafka and the rest allocate and free on different threads; this allocator is made for it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os(), |name| std::env::var_os(name)) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            error.print();
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    logging::init(&invocation.config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("the system gives threads at the start");
+    let code = runtime.block_on(execute(invocation.command, invocation.config));
+    // Tasks that still wait for a server must not hold the process.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn execute(command: Command, config: Config) -> u8 {
+    if command != Command::Migrate
+        && let Err(problem) = check_properties(&config.kafka)
+    {
+        tracing::error!("{problem}");
+        return cli::EXIT_USAGE;
+    }
+    let ended = match command {
+        Command::Consume => pipeline::run(config).await,
+        Command::Migrate => pipeline::migrate(config).await,
+        Command::Check => return check::run(&config).await,
+    };
+    match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code()
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! Owns what a table looks like to an event: its columns in COPY order, where each value comes from, the key
 //! that rows are sorted by; and the routes from event types to tables. Types only: `table::catalog` reads them.
 
+pub mod catalog; // tables as PostgreSQL's catalog has them
+
 use crate::offsets::{Offset, Partition};
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
 /// A table's name, as given in a route: `table` or `schema.table`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,6 +134,96 @@ pub struct Table {
     pub key: Vec<KeyColumn>,
     /// What the catalog said, as one string: another one means that the table has changed.
     pub fingerprint: String,
+}
+
+/// Which table takes which type of event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    tables: Vec<TableName>,
+    by_type: Vec<(String, usize)>,
+}
+
+impl Routes {
+    /// Adds a route; several types may share a table.
+    pub fn add(&mut self, event_type: String, table: TableName) {
+        let index = self
+            .tables
+            .iter()
+            .position(|known| *known == table)
+            .unwrap_or_else(|| {
+                self.tables.push(table);
+                self.tables.len() - 1
+            });
+        self.by_type.push((event_type, index));
+    }
+
+    /// The tables, each once, in the order of the routes.
+    #[must_use]
+    pub fn tables(&self) -> &[TableName] {
+        &self.tables
+    }
+
+    /// The table for a type of event, by its place in `tables`. A scan: routes are few, and a comparison of two
+    /// short words costs less than a hash of one.
+    #[must_use]
+    pub fn table_of(&self, event_type: &str) -> Option<usize> {
+        self.by_type
+            .iter()
+            .find(|(known, _)| known == event_type)
+            .map(|(_, index)| *index)
+    }
+}
+
+/// The routed tables as they are now, with PostgreSQL's own numbers for them. A table that changes makes a new
+/// generation; rows are encoded for one generation and stored in no other.
+#[derive(Debug)]
+pub struct Tables {
+    /// Counts the looks at the catalog that found something new.
+    pub generation: u64,
+    /// In the order of the routes' tables.
+    pub tables: Vec<Table>,
+    /// Their object identifiers, in the same order.
+    pub oids: Vec<u32>,
+}
+
+/// The newest generation of the tables, shared by all workers.
+#[derive(Debug)]
+pub struct SharedTables(Mutex<Arc<Tables>>);
+
+impl SharedTables {
+    /// The first generation.
+    #[must_use]
+    pub fn new(tables: Vec<Table>, oids: Vec<u32>) -> Self {
+        Self(Mutex::new(Arc::new(Tables {
+            generation: 1,
+            tables,
+            oids,
+        })))
+    }
+
+    /// The newest generation.
+    #[must_use]
+    pub fn current(&self) -> Arc<Tables> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Takes in what the catalog says now. Whether it differs from the newest generation: then it is the next one.
+    pub fn update(&self, tables: Vec<Table>, oids: Vec<u32>) -> bool {
+        let mut current = self.lock();
+        let changed = current.tables != tables || current.oids != oids;
+        if changed {
+            *current = Arc::new(Tables {
+                generation: current.generation + 1,
+                tables,
+                oids,
+            });
+        }
+        changed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Tables>> {
+        self.0.lock().expect("nobody panics while holding this lock")
+    }
 }
 
 /// Where an event stood in Kafka: what the `kafka_*` columns are filled with.

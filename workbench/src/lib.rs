@@ -1,3 +1,4 @@
-//! What exercises the consumer: load, and whatever the tests and benchmarks need around it.
+//! What exercises storage-consumer: load, the services that it needs, a demo, tests on the real thing.
 
 pub mod generator; // a datacenter's metric events, as many and as broken as asked for
+pub mod services; // real PostgreSQL and real Kafka on loopback

@@ -1,0 +1,54 @@
+//! Owns the advisory commit to Kafka, which follows PostgreSQL so that lag tools tell the truth. Nothing depends on it.
+
+use super::rebalance::KafkaConsumer;
+use crate::offsets::{Offset, OffsetRange, Partition};
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Often enough for people who look at lag, seldom enough to cost the coordinator nothing.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Stored offsets that Kafka has not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Advisory {
+    untold: BTreeMap<Partition, Offset>,
+    told_at: Option<Instant>,
+}
+
+impl Advisory {
+    /// What a committed batch moved.
+    pub(super) fn stored(&mut self, ranges: &[OffsetRange]) {
+        self.untold
+            .extend(ranges.iter().map(|range| (range.partition, range.next)));
+    }
+
+    /// Whether it is time to tell.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        !self.untold.is_empty() && self.told_at.is_none_or(|at| now - at >= INTERVAL)
+    }
+
+    /// Tells Kafka, without waiting for its answer: of the partitions that this worker owns.
+    pub(super) fn tell(
+        &mut self,
+        consumer: &KafkaConsumer,
+        topic: &str,
+        now: Instant,
+        owns: impl Fn(Partition) -> bool,
+    ) {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in std::mem::take(&mut self.untold) {
+            if owns(partition) {
+                let added = list.add_partition_offset(topic, partition.0, rdkafka::Offset::Offset(offset.0));
+                added.expect("a stored offset is a plain offset");
+            }
+        }
+        self.told_at = Some(now);
+        if list.count() > 0
+            && let Err(error) = consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!(%error, "offsets were not committed to kafka");
+        }
+    }
+}

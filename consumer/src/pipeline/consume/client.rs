@@ -1,0 +1,70 @@
+//! Owns the Kafka client's properties: those that the promises stand on, those that measured well, the user's.
+
+use crate::config::KafkaConfig;
+use crate::pipeline::rebalance::{Context, KafkaConsumer};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, KafkaResult};
+
+/// Whether librdkafka takes the properties; the error names the property and hides a secret's value.
+pub fn check_properties(kafka: &KafkaConfig) -> Result<(), String> {
+    match properties(kafka).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(_, reason, key, value)) => {
+            let value = if KafkaConfig::is_secret_property(&key) {
+                "***"
+            } else {
+                value.as_str()
+            };
+            let reason = if KafkaConfig::is_secret_property(&key) {
+                ""
+            } else {
+                reason.as_str()
+            };
+            Err(format!(
+                "--kafka-property {key}={value}: librdkafka refuses it: {reason}"
+            ))
+        }
+        Err(error) => Err(format!("--kafka-property: {error}")),
+    }
+}
+
+pub(super) fn create(kafka: &KafkaConfig, context: Context) -> KafkaResult<KafkaConsumer> {
+    properties(kafka).create_with_context(context)
+}
+
+fn properties(kafka: &KafkaConfig) -> ClientConfig {
+    let mut properties = ClientConfig::new();
+    properties
+        .set("client.id", "storage-consumer")
+        .set("allow.auto.create.topics", "false")
+        .set("socket.keepalive.enable", "true")
+        // New partitions of the topic are found within so long.
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        // Lag and the group's state are read from librdkafka's statistics.
+        .set("statistics.interval.ms", "1000")
+        // Memory: what is fetched ahead, and what one answer of a broker may hold.
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.max.bytes", "8388608")
+        // Without it, the client pauses a whole second whenever it has fetched ahead as much as it may.
+        .set("fetch.queue.backoff.ms", "10")
+        .set_log_level(RDKafkaLogLevel::Info);
+    let classic = !kafka
+        .properties
+        .iter()
+        .any(|(key, value)| key == "group.protocol" && value == "consumer");
+    if classic {
+        // A rebalance takes only the partitions that move.
+        properties.set("partition.assignment.strategy", "cooperative-sticky");
+    }
+    for (key, value) in &kafka.properties {
+        properties.set(key, value);
+    }
+    // What the promises stand on: offsets are PostgreSQL's, and a gap in the log is never skipped in silence.
+    properties
+        .set("bootstrap.servers", &kafka.servers)
+        .set("group.id", &kafka.group_id)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error");
+    properties
+}

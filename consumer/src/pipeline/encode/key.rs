@@ -1,0 +1,147 @@
+//! Owns sort keys: bytes that compare (by `memcmp`) as the table's B-tree index orders its rows.
+
+use crate::table::ColumnType;
+
+/// Appends the key of one column. `column` is what stands in the row from its length on.
+///
+/// First whether it is NULL (NULLs last, as PostgreSQL's indexes have them), then the value; all bits are turned
+/// over for a descending column, NULLs first included. `numeric` and the documents are brought together, not in
+/// order: they are no part of a key that rows are read by.
+#[inline]
+pub(super) fn append(column: &[u8], kind: ColumnType, descending: bool, keys: &mut Vec<u8>) {
+    let start = keys.len();
+    let (length, bytes) = column.split_first_chunk::<4>().unwrap_or((&super::NULL, &[]));
+    match usize::try_from(i32::from_be_bytes(*length)) {
+        Err(_) => keys.push(1),
+        Ok(length) => {
+            keys.push(0);
+            value(&bytes[..length], kind, keys);
+        }
+    }
+    if descending {
+        for byte in &mut keys[start..] {
+            *byte = !*byte;
+        }
+    }
+}
+
+#[inline]
+fn value(bytes: &[u8], kind: ColumnType, keys: &mut Vec<u8>) {
+    match kind {
+        ColumnType::Text | ColumnType::Varchar(_) => {
+            // PostgreSQL's text holds no U+0000: it ends the string, and shorter ones sort first.
+            keys.extend_from_slice(bytes);
+            keys.push(0);
+        }
+        ColumnType::Int2
+        | ColumnType::Int4
+        | ColumnType::Int8
+        | ColumnType::Timestamptz
+        | ColumnType::Timestamp
+        | ColumnType::Date => {
+            let start = keys.len();
+            keys.extend_from_slice(bytes);
+            if let Some(sign) = keys.get_mut(start) {
+                *sign ^= 0x80;
+            }
+        }
+        ColumnType::Float8 | ColumnType::Float4 => {
+            // Negative floats grow downwards: all their bits are turned over, of the others the sign alone.
+            let negative = bytes.first().is_some_and(|sign| sign & 0x80 != 0);
+            let start = keys.len();
+            keys.extend(bytes.iter().map(|&byte| if negative { !byte } else { byte }));
+            if !negative && let Some(sign) = keys.get_mut(start) {
+                *sign ^= 0x80;
+            }
+        }
+        // Of one length, or with a count of what follows in front.
+        ColumnType::Bool | ColumnType::Uuid | ColumnType::Numeric => keys.extend_from_slice(bytes),
+        ColumnType::Json | ColumnType::Jsonb | ColumnType::Bytea => {
+            // A zero is told from the end by what follows it.
+            for &byte in bytes {
+                keys.push(byte);
+                if byte == 0 {
+                    keys.push(1);
+                }
+            }
+            keys.extend_from_slice(&[0, 0]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kind: ColumnType, descending: bool, value: Option<&[u8]>) -> Vec<u8> {
+        let mut column = Vec::new();
+        match value {
+            Some(bytes) => super::super::sized(&mut column, bytes),
+            None => column.extend_from_slice(&super::super::NULL),
+        }
+        column.extend_from_slice(b"what follows in the row");
+        let mut keys = Vec::new();
+        append(&column, kind, descending, &mut keys);
+        keys
+    }
+
+    /// Values in ascending order; NULL is larger than all of them.
+    fn ascend<const N: usize>(kind: ColumnType, values: &[[u8; N]]) {
+        for pair in values.windows(2) {
+            assert!(
+                key(kind, false, Some(&pair[0])) < key(kind, false, Some(&pair[1])),
+                "{pair:?}"
+            );
+            assert!(
+                key(kind, true, Some(&pair[0])) > key(kind, true, Some(&pair[1])),
+                "{pair:?}"
+            );
+        }
+        for value in values {
+            assert!(key(kind, false, Some(value)) < key(kind, false, None));
+            assert!(key(kind, true, Some(value)) > key(kind, true, None));
+        }
+    }
+
+    #[test]
+    fn numbers_compare_by_value() {
+        ascend(
+            ColumnType::Int2,
+            &[i16::MIN, -1, 0, 1, 256, i16::MAX].map(i16::to_be_bytes),
+        );
+        ascend(
+            ColumnType::Int4,
+            &[i32::MIN, -1, 0, 1, 256, i32::MAX].map(i32::to_be_bytes),
+        );
+        ascend(
+            ColumnType::Timestamptz,
+            &[i64::MIN, -1, 0, 1, i64::MAX].map(i64::to_be_bytes),
+        );
+        let floats = [
+            f64::NEG_INFINITY,
+            -2.5,
+            -1e-300,
+            0.0,
+            1e-300,
+            2.5,
+            f64::INFINITY,
+            f64::NAN,
+        ];
+        ascend(ColumnType::Float8, &floats.map(f64::to_be_bytes));
+        let floats = [f32::NEG_INFINITY, -2.5, 0.0, 2.5, f32::INFINITY, f32::NAN];
+        ascend(ColumnType::Float4, &floats.map(f32::to_be_bytes));
+        ascend(ColumnType::Bool, &[[0], [1]]);
+    }
+
+    #[test]
+    fn shorter_texts_sort_before_longer_ones_whatever_follows() {
+        for kind in [ColumnType::Text, ColumnType::Bytea] {
+            let texts: [&[u8]; 4] = [b"", b"a", b"ab", b"b"];
+            for pair in texts.windows(2) {
+                let joined = |text, next| [key(kind, false, Some(text)), vec![next]].concat();
+                assert!(joined(pair[0], 255) < joined(pair[1], 0), "{pair:?}");
+            }
+        }
+        assert!(key(ColumnType::Bytea, false, Some(&[0])) < key(ColumnType::Bytea, false, Some(&[0, 0])));
+    }
+}

@@ -1,0 +1,216 @@
+//! Owns JSON numbers as PostgreSQL's floats and integers. Floats are rounded once, from the digits to the column's
+//! width; integers are exact, whatever the exponent, without a float on the way.
+
+use super::refuse::Wrong;
+use crate::dead_letter::Reason;
+use crate::pipeline::decode::{Kind, Number, Value};
+
+pub(super) const OUT_OF_RANGE: Wrong = Wrong::new(Reason::OutOfRange, "a number is out of range of");
+const NOT_A_NUMBER: Wrong = Wrong::new(Reason::TypeMismatch, "a number is needed for");
+const NOT_INTEGRAL: Wrong = Wrong::new(Reason::TypeMismatch, "a number without a fraction is needed for");
+
+/// Powers of ten that a `f64` holds exactly.
+const POW10: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+#[inline]
+pub(super) fn float8(value: &Value<'_>) -> Result<f64, Wrong> {
+    if value.kind() != Kind::Number {
+        return match value.kind() {
+            Kind::NaN => Ok(f64::NAN),
+            Kind::Infinity => Ok(f64::INFINITY),
+            Kind::NegInfinity => Ok(f64::NEG_INFINITY),
+            _ => Err(NOT_A_NUMBER),
+        };
+    }
+    let number = value.number();
+    if number.exact && number.mantissa <= 1 << 53 {
+        // Both operands are exact, so that the one operation rounds once: the result is the nearest f64.
+        #[expect(clippy::cast_precision_loss, reason = "up to 2^53 none is lost")]
+        let whole = number.mantissa as f64;
+        let signed = if number.negative { -whole } else { whole };
+        match number.exponent {
+            0 => return Ok(signed),
+            down @ -22..0 => return Ok(signed / POW10[usize::from(down.unsigned_abs())]),
+            up @ 1..=22 => return Ok(signed * POW10[usize::from(up.unsigned_abs())]),
+            _ => {}
+        }
+    }
+    let float = parsed::<f64>(value)?;
+    if float.is_infinite() {
+        Err(OUT_OF_RANGE)
+    } else {
+        Ok(float)
+    }
+}
+
+pub(super) fn float4(value: &Value<'_>) -> Result<f32, Wrong> {
+    if value.kind() != Kind::Number {
+        // NaN and the infinities are the same in both widths.
+        #[expect(clippy::cast_possible_truncation, reason = "none of these is a finite number")]
+        return float8(value).map(|float| float as f32);
+    }
+    // From the digits: by way of f64 it would be rounded twice.
+    let float = parsed::<f32>(value)?;
+    if float.is_infinite() {
+        Err(OUT_OF_RANGE)
+    } else {
+        Ok(float)
+    }
+}
+
+fn parsed<T: std::str::FromStr>(value: &Value<'_>) -> Result<T, Wrong> {
+    let text = std::str::from_utf8(value.raw()).map_err(|_| NOT_A_NUMBER)?;
+    text.parse().map_err(|_| NOT_A_NUMBER)
+}
+
+#[inline]
+pub(super) fn integer(value: &Value<'_>) -> Result<i64, Wrong> {
+    if value.kind() != Kind::Number {
+        return Err(NOT_A_NUMBER);
+    }
+    let number = value.number();
+    if number.exact && number.exponent == 0 {
+        return signed(number.negative, number.mantissa);
+    }
+    scaled(value.raw(), number)
+}
+
+#[cold]
+fn scaled(text: &[u8], number: &Number) -> Result<i64, Wrong> {
+    let (mantissa, exponent) = if number.exact {
+        (u128::from(number.mantissa), i64::from(number.exponent))
+    } else {
+        let decimal = Decimal::read(text);
+        let (mantissa, exponent, whole) = decimal.leading();
+        if !whole {
+            // More than 38 digits, the last of them not zero: too large, or not integral.
+            return Err(if exponent + LEADING < decimal.significant() {
+                NOT_INTEGRAL
+            } else {
+                OUT_OF_RANGE
+            });
+        }
+        (mantissa, exponent)
+    };
+    let magnitude = if mantissa == 0 {
+        0
+    } else if exponent >= 0 {
+        let power = u32::try_from(exponent)
+            .ok()
+            .and_then(|exponent| 10_u128.checked_pow(exponent));
+        power
+            .and_then(|power| mantissa.checked_mul(power))
+            .ok_or(OUT_OF_RANGE)?
+    } else {
+        // 10^39 is more than any mantissa: what is left is a fraction.
+        let power = u32::try_from(-exponent)
+            .ok()
+            .and_then(|exponent| 10_u128.checked_pow(exponent));
+        match power {
+            Some(power) if mantissa % power == 0 => mantissa / power,
+            _ => return Err(NOT_INTEGRAL),
+        }
+    };
+    signed(
+        number.negative,
+        u64::try_from(magnitude).map_err(|_| OUT_OF_RANGE)?,
+    )
+}
+
+#[inline]
+fn signed(negative: bool, magnitude: u64) -> Result<i64, Wrong> {
+    if negative {
+        0_i64.checked_sub_unsigned(magnitude).ok_or(OUT_OF_RANGE)
+    } else {
+        i64::try_from(magnitude).map_err(|_| OUT_OF_RANGE)
+    }
+}
+
+/// So many digits fit an `i128`.
+const LEADING: i64 = 38;
+
+/// A number's text, taken apart: `whole.fraction × 10^exponent`.
+pub(super) struct Decimal<'a> {
+    pub(super) negative: bool,
+    pub(super) whole: &'a [u8],
+    pub(super) fraction: &'a [u8],
+    /// Cut off at a billion, up or down: beyond every limit.
+    pub(super) exponent: i64,
+}
+
+impl<'a> Decimal<'a> {
+    /// Takes apart a number that is valid by JSON's grammar.
+    pub(super) fn read(text: &'a [u8]) -> Self {
+        let (negative, text) = match text.strip_prefix(b"-") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let letter = text.iter().position(|byte| byte | 0x20 == b'e');
+        let (digits, exponent) = text.split_at(letter.unwrap_or(text.len()));
+        let (whole, fraction) = match digits.iter().position(|&byte| byte == b'.') {
+            Some(point) => (&digits[..point], &digits[point + 1..]),
+            None => (digits, &[][..]),
+        };
+        let mut value = 0;
+        for digit in exponent.iter().filter(|byte| byte.is_ascii_digit()) {
+            value = (value * 10 + i64::from(digit - b'0')).min(1_000_000_000);
+        }
+        let exponent = if exponent.get(1) == Some(&b'-') {
+            -value
+        } else {
+            value
+        };
+        Self {
+            negative,
+            whole,
+            fraction,
+            exponent,
+        }
+    }
+
+    /// How many digits there are.
+    pub(super) fn len(&self) -> usize {
+        self.whole.len() + self.fraction.len()
+    }
+
+    /// The digit at a place, counted from the first one on.
+    pub(super) fn digit(&self, at: usize) -> u8 {
+        let digit = self
+            .whole
+            .get(at)
+            .or_else(|| self.fraction.get(at - self.whole.len()));
+        digit.map_or(0, |digit| digit - b'0')
+    }
+
+    /// The places of the first digit and the last one that aren't zero.
+    pub(super) fn nonzero(&self) -> Option<(usize, usize)> {
+        let first = (0..self.len()).find(|&at| self.digit(at) != 0)?;
+        let last = (first..self.len()).rev().find(|&at| self.digit(at) != 0)?;
+        Some((first, last))
+    }
+
+    /// How many digits stand from the first one that isn't zero to the last one that isn't.
+    fn significant(&self) -> i64 {
+        self.nonzero().map_or(0, |(first, last)| place(last - first + 1))
+    }
+
+    /// The number as `mantissa × 10^exponent`, of at most 38 digits, and whether that is all of it. Its sign is
+    /// left out.
+    pub(super) fn leading(&self) -> (u128, i64, bool) {
+        let Some((first, last)) = self.nonzero() else {
+            return (0, 0, true);
+        };
+        let end = last.min(first + 37);
+        let mantissa = (first..=end).fold(0, |value, at| value * 10 + u128::from(self.digit(at)));
+        let exponent = place(self.whole.len()) - place(end + 1) + self.exponent;
+        (mantissa, exponent, end == last)
+    }
+}
+
+/// A place in a payload as a number that may be subtracted.
+pub(super) fn place(at: usize) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}

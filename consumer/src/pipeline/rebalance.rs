@@ -1,0 +1,293 @@
+//! Owns which partitions this worker reads and from where: takes the group's decisions out of librdkafka's callback
+//! and carries them out when PostgreSQL has said where each partition stands. Knows rdkafka, never tokio-postgres.
+
+use crate::health::WorkerHealth;
+use crate::metrics::Metrics;
+use crate::offsets::{Offset, Partition};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// The consumer with our callbacks.
+pub(super) type KafkaConsumer = BaseConsumer<Context>;
+
+/// A decision of the group.
+#[derive(Debug)]
+pub(super) enum Decision {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+}
+
+/// librdkafka's callbacks. They only take notes: what they say is carried out by the consume loop, outside of them.
+pub(super) struct Context {
+    topic: String,
+    health: Arc<WorkerHealth>,
+    metrics: Arc<Metrics>,
+    decisions: Mutex<VecDeque<Decision>>,
+    closing: AtomicBool,
+}
+
+impl Context {
+    pub(super) fn new(topic: String, health: Arc<WorkerHealth>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            topic,
+            health,
+            metrics,
+            decisions: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on the group takes what it wants: nobody carries out decisions any more.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn next_decision(&self) -> Option<Decision> {
+        self.decisions.lock().expect("not poisoned").pop_front()
+    }
+
+    pub(super) fn has_decisions(&self) -> bool {
+        !self.decisions.lock().expect("not poisoned").is_empty()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            // Brokers come and go, and librdkafka comes back to them: nothing that a person must act on.
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "kafka client: {message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(facility, "kafka client: {message}")
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka client: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.health.kafka_failed(reason);
+        tracing::debug!(%error, reason, "kafka client error");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if let Some(group) = &statistics.cgrp {
+            self.health
+                .set_joined(group.state == "up" && group.join_state == "steady");
+        }
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
+        for partition in topic.partitions.values() {
+            // What is committed by transactions, where there are any; negative: not known yet.
+            let end = if partition.ls_offset >= 0 {
+                partition.ls_offset
+            } else {
+                partition.hi_offset
+            };
+            if partition.partition >= 0 && end >= 0 {
+                self.metrics
+                    .partition_ends(Partition(partition.partition), Offset(end));
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions: Vec<Partition> = list
+            .elements_for_topic(&self.topic)
+            .iter()
+            .map(|element| Partition(element.partition()))
+            .collect();
+        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            if let Err(error) = if assigned {
+                Ok(())
+            } else {
+                unassign(consumer, list)
+            } {
+                tracing::debug!(%error, "could not give partitions back while closing");
+            }
+            return;
+        }
+        let decision = if assigned {
+            Decision::Assigned(partitions)
+        } else {
+            Decision::Revoked(partitions)
+        };
+        self.decisions.lock().expect("not poisoned").push_back(decision);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        match result {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            // Advisory: PostgreSQL knows better, and the next commit follows soon.
+            Err(error) => tracing::debug!(%error, "offsets were not committed to kafka"),
+        }
+    }
+}
+
+/// Where a partition stands in this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The stored offset, as it will be when everything that was read so far is committed: what the next batch's
+    /// fence expects.
+    pub(super) expected: Offset,
+    /// The offset that is read next. Later than `expected` where Kafka has lost what lies between.
+    pub(super) read_next: Offset,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Owned {
+    /// `None` until PostgreSQL has said it.
+    position: Option<Position>,
+    /// librdkafka has been told to read it.
+    adopted: bool,
+}
+
+/// The partitions that the group gave to this worker.
+#[derive(Debug, Default)]
+pub(super) struct Assignment(BTreeMap<Partition, Owned>);
+
+impl Assignment {
+    pub(super) fn add(&mut self, partitions: &[Partition]) {
+        self.0
+            .extend(partitions.iter().map(|partition| (*partition, Owned::default())));
+    }
+
+    pub(super) fn remove(&mut self, partitions: &[Partition]) {
+        self.0.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = Partition> {
+        self.0.keys().copied()
+    }
+
+    pub(super) fn owns(&self, partition: Partition) -> bool {
+        self.0.contains_key(&partition)
+    }
+
+    /// Whether librdkafka reads the partition already, so that a new position needs a new start.
+    pub(super) fn is_adopted(&self, partition: Partition) -> bool {
+        self.0.get(&partition).is_some_and(|owned| owned.adopted)
+    }
+
+    pub(super) fn position(&mut self, partition: Partition) -> Option<&mut Position> {
+        self.0.get_mut(&partition)?.position.as_mut()
+    }
+
+    pub(super) fn set_position(&mut self, partition: Partition, position: Position) {
+        if let Some(owned) = self.0.get_mut(&partition) {
+            owned.position = Some(position);
+        }
+    }
+
+    /// PostgreSQL must be asked again; until then, messages of the partitions are passed over.
+    pub(super) fn forget_position(&mut self, partition: Partition) {
+        if let Some(owned) = self.0.get_mut(&partition) {
+            owned.position = None;
+        }
+    }
+
+    pub(super) fn all_known(&self, partitions: &[Partition]) -> bool {
+        partitions.iter().all(|partition| {
+            self.0
+                .get(partition)
+                .is_some_and(|owned| owned.position.is_some())
+        })
+    }
+
+    /// Acknowledges an assignment: librdkafka reads the partitions from their positions. Those whose position is not
+    /// known yet are taken into the assignment, but not read: the group must not wait for PostgreSQL.
+    pub(super) fn adopt(
+        &mut self,
+        consumer: &KafkaConsumer,
+        topic: &str,
+        partitions: &[Partition],
+    ) -> KafkaResult<()> {
+        for partition in partitions {
+            if let Some(owned) = self.0.get_mut(partition) {
+                owned.adopted = true;
+            }
+        }
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => {
+                consumer.incremental_assign(&self.list(topic, partitions.iter().copied())?)?;
+            }
+            _ => consumer.assign(&self.list(topic, self.partitions())?)?,
+        }
+        let unknown = partitions
+            .iter()
+            .copied()
+            .filter(|partition| !self.all_known(&[*partition]));
+        consumer.pause(&plain_list(topic, unknown))
+    }
+
+    /// Starts reading again from the positions, whatever librdkafka thinks where it is. Must not be called between a
+    /// decision of the group and its acknowledgement: librdkafka would take it for that.
+    pub(super) fn restart(
+        &mut self,
+        consumer: &KafkaConsumer,
+        topic: &str,
+        partitions: &[Partition],
+    ) -> KafkaResult<()> {
+        let known: Vec<Partition> = partitions
+            .iter()
+            .copied()
+            .filter(|partition| self.all_known(&[*partition]))
+            .collect();
+        if matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            consumer.incremental_unassign(&plain_list(topic, known.iter().copied()))?;
+        }
+        self.adopt(consumer, topic, &known)?;
+        consumer.resume(&plain_list(topic, known.iter().copied()))
+    }
+
+    fn list(
+        &self,
+        topic: &str,
+        partitions: impl Iterator<Item = Partition>,
+    ) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            let position = self.0.get(&partition).and_then(|owned| owned.position);
+            let offset = position.map_or(rdkafka::Offset::End, |position| {
+                rdkafka::Offset::Offset(position.read_next.0)
+            });
+            list.add_partition_offset(topic, partition.0, offset)?;
+        }
+        Ok(list)
+    }
+}
+
+/// Acknowledges that partitions are taken away.
+pub(super) fn give_back(consumer: &KafkaConsumer, topic: &str, partitions: &[Partition]) -> KafkaResult<()> {
+    unassign(consumer, &plain_list(topic, partitions.iter().copied()))
+}
+
+fn unassign(consumer: &KafkaConsumer, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+        _ => consumer.unassign(),
+    }
+}
+
+/// A list of partitions without offsets.
+pub(super) fn plain_list(topic: &str, partitions: impl Iterator<Item = Partition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition.0);
+    }
+    list
+}

@@ -1,0 +1,476 @@
+//! Owns the way of a batch into PostgreSQL: one at a time, sent again until PostgreSQL takes it, whatever happens to
+//! the connection in between. Decides what follows from each interruption; the transaction itself is `session`'s.
+
+mod session; // one connection: prepared statements, the transaction step by step
+mod isolate; // finds the rows that PostgreSQL refuses
+
+use self::session::{Interruption, Phases, Session};
+use super::batch::{Batch, SortedRows};
+use super::routing::Routing;
+use crate::config::PostgresConfig;
+use crate::health::PostgresHealth;
+use crate::metrics::Metrics;
+use crate::offsets::{Offset, Partition};
+use crate::postgres::{self, Fault};
+use crate::retry::Backoff;
+use crate::table::SharedTables;
+use crate::table::catalog::{self, CatalogError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// What the store is asked for. One at a time: the next when the outcome is there.
+#[derive(Debug)]
+pub enum Command {
+    /// The stored offsets of partitions.
+    Load(Vec<Partition>),
+    /// Store where partitions without a row start, then load them.
+    Start(Vec<(Partition, Offset)>),
+    /// A batch.
+    Store(Box<Batch>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The stored offsets of those partitions that have one.
+    Loaded(BTreeMap<Partition, Offset>),
+    /// The batch is committed. It comes back for its memory and for what it covered.
+    Stored(Box<Batch>),
+    /// The fence missed: nothing of the batch is stored (promise 3). It comes back for its memory.
+    Fenced(Box<Batch>),
+    /// A person must act; nothing is stored.
+    Failed(StoreError),
+}
+
+/// Why the store gives up.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is not as the routes need it.
+    #[error(
+        "postgres refuses the work as a whole: {0}; repair the database and start again, nothing was lost"
+    )]
+    Schema(String),
+    /// A routed table is gone or can't be filled any more.
+    #[error("the routed tables can't be filled: {0}; repair the database and start again, nothing was lost")]
+    Catalog(String),
+}
+
+/// What is shared between a store and the rest of the process.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The newest generation of the tables.
+    pub tables: Arc<SharedTables>,
+    /// Counts and durations.
+    pub metrics: Arc<Metrics>,
+    /// Whether PostgreSQL answers.
+    pub health: Arc<PostgresHealth>,
+}
+
+/// The store of one worker.
+pub struct Store {
+    config: PostgresConfig,
+    group_id: String,
+    topic: String,
+    routing: Routing,
+    table_names: Vec<String>,
+    shared: Shared,
+    session: Option<Session>,
+}
+
+/// Whether the same request is tried again.
+enum Next {
+    Now,
+    AfterPause,
+}
+
+impl Store {
+    /// A store that is not connected yet. `routing` encodes batches again when a table has changed.
+    pub fn new(
+        config: PostgresConfig,
+        group_id: String,
+        topic: String,
+        routing: Routing,
+        shared: Shared,
+    ) -> Self {
+        let table_names = shared
+            .tables
+            .current()
+            .tables
+            .iter()
+            .map(|table| table.name.to_string())
+            .collect();
+        Self {
+            config,
+            group_id,
+            topic,
+            routing,
+            table_names,
+            shared,
+            session: None,
+        }
+    }
+
+    /// Serves commands until their sender is gone or the store had to give up.
+    pub async fn run(mut self, mut commands: UnboundedReceiver<Command>, answer: impl Fn(Outcome)) {
+        while let Some(command) = commands.recv().await {
+            let outcome = match command {
+                Command::Load(partitions) => self.load(&partitions).await,
+                Command::Start(offsets) => self.start(&offsets).await,
+                Command::Store(batch) => self.store(batch).await,
+            };
+            let outcome = outcome.unwrap_or_else(Outcome::Failed);
+            let over = matches!(outcome, Outcome::Failed(_));
+            answer(outcome);
+            if over {
+                return;
+            }
+        }
+    }
+
+    async fn load(&mut self, partitions: &[Partition]) -> Result<Outcome, StoreError> {
+        let mut trial = Trial::new();
+        loop {
+            let interruption = match self.session().await {
+                Ok(session) => match session.load(partitions).await {
+                    Ok(offsets) => {
+                        self.answered(&trial);
+                        return Ok(Outcome::Loaded(offsets));
+                    }
+                    Err(interruption) => interruption,
+                },
+                Err(interruption) => interruption,
+            };
+            self.recover(interruption, &mut trial).await?;
+        }
+    }
+
+    async fn start(&mut self, offsets: &[(Partition, Offset)]) -> Result<Outcome, StoreError> {
+        let mut trial = Trial::new();
+        loop {
+            let interruption = match self.session().await {
+                Ok(session) => match session.start(offsets).await {
+                    Ok(()) => break self.answered(&trial),
+                    Err(interruption) => interruption,
+                },
+                Err(interruption) => interruption,
+            };
+            self.recover(interruption, &mut trial).await?;
+        }
+        let partitions: Vec<Partition> = offsets.iter().map(|(partition, _)| *partition).collect();
+        self.load(&partitions).await
+    }
+
+    async fn store(&mut self, mut batch: Box<Batch>) -> Result<Outcome, StoreError> {
+        let mut trial = Trial::new();
+        let tables = self.table_names.len();
+        let mut sorted = Vec::new();
+        loop {
+            if sorted.is_empty() {
+                self.encode_for_current_tables(&mut batch);
+                sorted = (0..tables).map(|table| batch.sort(table)).collect();
+            }
+            let table_names = self.table_names.clone();
+            let interruption = match self.session().await {
+                Ok(session) => match session.store(&batch, &sorted, &table_names).await {
+                    Ok(phases) => {
+                        self.answered(&trial);
+                        self.stored(&batch, phases);
+                        recycle(&mut batch, &mut sorted);
+                        return Ok(Outcome::Stored(batch));
+                    }
+                    Err(interruption) => interruption,
+                },
+                Err(interruption) => interruption,
+            };
+            match interruption {
+                Interruption::Missed => match self.missed(&batch).await {
+                    Ok(true) => {
+                        // The answer to our own COMMIT was lost on the way.
+                        self.answered(&trial);
+                        self.stored(&batch, Phases::default());
+                        recycle(&mut batch, &mut sorted);
+                        return Ok(Outcome::Stored(batch));
+                    }
+                    Ok(false) => {
+                        self.shared.metrics.fences_missed.increment(1);
+                        recycle(&mut batch, &mut sorted);
+                        return Ok(Outcome::Fenced(batch));
+                    }
+                    Err(interruption) => {
+                        self.recover(interruption, &mut trial).await?;
+                    }
+                },
+                Interruption::TableChanged => {
+                    self.rollback().await;
+                    let next = self
+                        .look_at_tables_again("a table has changed".to_owned(), &mut trial)
+                        .await?;
+                    recycle(&mut batch, &mut sorted);
+                    self.pace(&next, &mut trial).await;
+                }
+                Interruption::Refused { table, error } => {
+                    self.rollback().await;
+                    match self.isolate(&mut batch, &sorted, table, &error).await {
+                        Ok(true) => recycle(&mut batch, &mut sorted),
+                        Ok(false) => {
+                            // Nothing is refused any more: what stood against the batch has gone by itself.
+                            trial.pause(&postgres::describe(&error)).await;
+                        }
+                        Err(interruption) => self.recover(interruption, &mut trial).await?,
+                    }
+                }
+                other => {
+                    self.recover(other, &mut trial).await?;
+                    if batch.generation() != self.shared.tables.current().generation {
+                        recycle(&mut batch, &mut sorted);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection, made anew where there is none, with statements for the newest generation of the tables.
+    async fn session(&mut self) -> Result<&Session, Interruption> {
+        let tables = self.shared.tables.current();
+        let mut session = match self.session.take() {
+            Some(session) if !session.client.is_closed() => session,
+            _ => Session::open(&self.config, &self.group_id, &self.topic, Arc::clone(&tables)).await?,
+        };
+        session.refresh(tables).await?;
+        Ok(self.session.insert(session))
+    }
+
+    /// Ends an open transaction; a connection that can't is given up.
+    async fn rollback(&mut self) {
+        if let Some(session) = self.session.take()
+            && session.rollback().await
+        {
+            self.session = Some(session);
+        }
+    }
+
+    /// What the fault table says to an interruption: another attempt, at once or after a pause, or none.
+    async fn recover(&mut self, interruption: Interruption, trial: &mut Trial) -> Result<(), StoreError> {
+        let (fault, text, code) = match &interruption {
+            Interruption::Postgres(error) => (
+                postgres::classify(error),
+                postgres::describe(error),
+                error.code().map_or("connection", |code| code.code()).to_owned(),
+            ),
+            _ => (
+                Fault::Transient,
+                "no answer from postgres".to_owned(),
+                "silence".to_owned(),
+            ),
+        };
+        self.shared.metrics.retried(&code);
+        if matches!(interruption, Interruption::Silence) {
+            // The connection may still wake up: never use it again.
+            self.session = None;
+        }
+        self.rollback().await;
+        let next = if fault == Fault::Schema {
+            self.look_at_tables_again(text.clone(), trial).await?
+        } else {
+            Next::AfterPause
+        };
+        if matches!(next, Next::AfterPause) {
+            self.shared.health.lost(&text);
+            trial.pause(&text).await;
+        }
+        Ok(())
+    }
+
+    async fn pace(&self, next: &Next, trial: &mut Trial) {
+        if matches!(next, Next::AfterPause) {
+            trial.pause("the catalog could not be read").await;
+        }
+    }
+
+    /// PostgreSQL says that the database is not as expected: the catalog is read again, once a request.
+    async fn look_at_tables_again(&mut self, said: String, trial: &mut Trial) -> Result<Next, StoreError> {
+        let known = self.shared.tables.current();
+        let names: Vec<_> = known.tables.iter().map(|table| table.name.clone()).collect();
+        let read = match &self.session {
+            Some(session) => catalog::read(&session.client, &names).await,
+            None => match postgres::connect(&self.config).await {
+                Ok(client) => catalog::read(&client, &names).await,
+                Err(error) => Err(error.into()),
+            },
+        };
+        match read {
+            Ok(catalog) => {
+                let changed = self.shared.tables.update(catalog.tables, catalog.oids);
+                if changed {
+                    tracing::info!(
+                        reason = said,
+                        "tables have changed, their columns were read again"
+                    );
+                    trial.catalog_read = false;
+                    Ok(Next::Now)
+                } else if std::mem::replace(&mut trial.catalog_read, true) {
+                    Err(StoreError::Schema(said))
+                } else {
+                    Ok(Next::Now)
+                }
+            }
+            Err(CatalogError::Unfit(findings)) => Err(StoreError::Catalog(findings.to_string())),
+            Err(CatalogError::Postgres(error)) => {
+                if postgres::classify(&error) == Fault::Schema {
+                    return Err(StoreError::Schema(postgres::describe(&error)));
+                }
+                self.session = None;
+                Ok(Next::AfterPause)
+            }
+        }
+    }
+
+    /// Rows are stored only in the generation of the tables that they were encoded for.
+    fn encode_for_current_tables(&mut self, batch: &mut Batch) {
+        let tables = self.shared.tables.current();
+        if batch.generation() == tables.generation {
+            return;
+        }
+        self.routing.refresh(&tables);
+        let mut again = Batch::default();
+        again.open(
+            tables.generation,
+            self.routing.tables(),
+            batch.opened_at().unwrap_or_else(Instant::now),
+        );
+        for (incoming, expected) in batch.replay(&self.topic) {
+            self.routing.take(&mut again, &incoming, expected);
+        }
+        *batch = again;
+    }
+
+    /// After a miss: whether the stored offsets are the batch's new ones already, in all its partitions.
+    async fn missed(&mut self, batch: &Batch) -> Result<bool, Interruption> {
+        self.rollback().await;
+        let session = self.session().await?;
+        let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
+        let stored = session.load(&partitions).await?;
+        let ours = batch
+            .ranges()
+            .iter()
+            .all(|range| stored.get(&range.partition) == Some(&range.next));
+        if !ours {
+            for range in batch.ranges() {
+                let found = stored.get(&range.partition).map_or(-1, |offset| offset.0);
+                if found != range.expected.0 {
+                    tracing::warn!(
+                        partition = range.partition.0,
+                        expected = range.expected.0,
+                        stored = found,
+                        "fence missed: another consumer moved this partition; its offset is read again",
+                    );
+                }
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Finds the refused rows and makes dead letters of them. Whether there were any.
+    async fn isolate(
+        &mut self,
+        batch: &mut Batch,
+        sorted: &[SortedRows],
+        table: Option<usize>,
+        error: &tokio_postgres::Error,
+    ) -> Result<bool, Interruption> {
+        let session = self.session().await?;
+        let hint = table.and_then(|table| {
+            let line = isolate::refused_line(error, &session.tables.tables[table].name.name)?;
+            Some((table, line))
+        });
+        let found = isolate::refused_rows(session, sorted, hint).await?;
+        for (table, refusals) in &found {
+            for refusal in refusals {
+                tracing::debug!(table = %session.tables.tables[*table].name, sqlstate = refusal.sqlstate, "row refused");
+            }
+            batch.refuse(*table, &sorted[*table], refusals.clone());
+        }
+        let count: usize = found.iter().map(|(_, refusals)| refusals.len()).sum();
+        if count > 0 {
+            tracing::warn!(
+                rows = count,
+                reason = postgres::describe(error),
+                "postgres refused rows: kept as dead letters"
+            );
+        }
+        Ok(count > 0)
+    }
+
+    fn answered(&self, trial: &Trial) {
+        self.shared.health.answered();
+        if trial.told {
+            let outage_sec = trial.since.elapsed().as_secs_f64();
+            tracing::info!(
+                outage_sec,
+                attempts = trial.backoff.attempts(),
+                "postgres is back"
+            );
+        }
+    }
+
+    fn stored(&self, batch: &Batch, phases: Phases) {
+        let metrics = &self.shared.metrics;
+        metrics.batch_stored(batch, phases.seconds());
+        tracing::debug!(
+            messages = batch.len(),
+            bytes = batch.bytes(),
+            fence_ms = phases.fence.as_secs_f64() * 1e3,
+            copy_ms = phases.copy.as_secs_f64() * 1e3,
+            commit_ms = phases.commit.as_secs_f64() * 1e3,
+            "batch stored",
+        );
+    }
+}
+
+fn recycle(batch: &mut Batch, sorted: &mut Vec<SortedRows>) {
+    for (table, rows) in sorted.drain(..).enumerate() {
+        batch.recycle(table, rows);
+    }
+}
+
+/// The attempts at one request.
+struct Trial {
+    backoff: Backoff,
+    since: Instant,
+    told_at: Option<Instant>,
+    told: bool,
+    /// The catalog was read again, and said nothing new.
+    catalog_read: bool,
+}
+
+impl Trial {
+    /// An outage is told when it begins, and then once in a while.
+    const TELL_AGAIN: Duration = Duration::from_secs(10);
+
+    fn new() -> Self {
+        Self {
+            backoff: Backoff::new(),
+            since: Instant::now(),
+            told_at: None,
+            told: false,
+            catalog_read: false,
+        }
+    }
+
+    async fn pause(&mut self, reason: &str) {
+        let pause = self.backoff.next_pause();
+        if self.told_at.is_none_or(|at| at.elapsed() >= Self::TELL_AGAIN) {
+            self.told_at = Some(Instant::now());
+            self.told = true;
+            tracing::warn!(
+                reason,
+                attempts = self.backoff.attempts(),
+                retry_in_sec = pause.as_secs_f64(),
+                "postgres does not take the work now; it is kept and sent again",
+            );
+        }
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,385 @@
+//! Owns one connection's part of the work: prepared statements, and the transaction of a batch, step by step.
+//! What follows from an interruption is decided by `store`.
+
+use crate::config::PostgresConfig;
+use crate::offsets::{Offset, OffsetRange, Partition};
+use crate::pipeline::batch::{Batch, SortedRows};
+use crate::postgres;
+use crate::table::{Tables, catalog, quote};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, CopyInSink, Statement};
+
+/// Rows go to the connection in pieces of so many bytes: large enough to make the hand-over cheap, small enough to
+/// keep its buffer small.
+const PIECE: usize = 64 * 1024;
+
+/// A step that takes longer has lost its answer: PostgreSQL itself gives up before (`statement_timeout` of the
+/// session), so only a network that went silent is noticed here.
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// Why a transaction did not come to its end.
+#[derive(Debug)]
+pub(super) enum Interruption {
+    /// The fence missed: a stored offset is not the expected one.
+    Missed,
+    /// A table is not the one that the rows were encoded for.
+    TableChanged,
+    /// PostgreSQL refused a row of the table (COPY), or of any table (at COMMIT).
+    Refused {
+        table: Option<usize>,
+        error: tokio_postgres::Error,
+    },
+    /// Any other error.
+    Postgres(tokio_postgres::Error),
+    /// No answer.
+    Silence,
+}
+
+impl From<tokio_postgres::Error> for Interruption {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+/// How long each step of a transaction took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Phases {
+    pub(super) fence: Duration,
+    pub(super) copy: Duration,
+    pub(super) dead_letters: Duration,
+    pub(super) commit: Duration,
+}
+
+impl Phases {
+    /// In the order in which the metrics name them.
+    pub(super) fn seconds(self) -> [f64; 4] {
+        [self.fence, self.copy, self.dead_letters, self.commit].map(|phase| phase.as_secs_f64())
+    }
+}
+
+/// A connection, ready for batches of one group and topic.
+pub(super) struct Session {
+    pub(super) client: Client,
+    load: Statement,
+    start: Statement,
+    fence: Statement,
+    fingerprints: Statement,
+    dead_letters: Statement,
+    /// One COPY a table, for one generation of the tables.
+    copies: Vec<Statement>,
+    pub(super) tables: Arc<Tables>,
+    group_id: String,
+    topic: String,
+}
+
+impl Session {
+    pub(super) async fn open(
+        config: &PostgresConfig,
+        group_id: &str,
+        topic: &str,
+        tables: Arc<Tables>,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let client = postgres::connect(config).await?;
+        let (load, start, fence, fingerprints, dead_letters) = tokio::try_join!(
+            client.prepare(include_str!("../../sql/load_offsets.sql")),
+            client.prepare(include_str!("../../sql/start_offsets.sql")),
+            client.prepare(include_str!("../../sql/fence.sql")),
+            client.prepare(catalog::FINGERPRINTS),
+            client.prepare_typed(include_str!("../../sql/dead_letters.sql"), &[Type::TEXT]),
+        )?;
+        let copies = prepare_copies(&client, &tables).await?;
+        let (group_id, topic) = (group_id.to_owned(), topic.to_owned());
+        Ok(Self {
+            client,
+            load,
+            start,
+            fence,
+            fingerprints,
+            dead_letters,
+            copies,
+            tables,
+            group_id,
+            topic,
+        })
+    }
+
+    /// Goes over to another generation of the tables.
+    pub(super) async fn refresh(&mut self, tables: Arc<Tables>) -> Result<(), tokio_postgres::Error> {
+        if self.tables.generation != tables.generation {
+            self.copies = prepare_copies(&self.client, &tables).await?;
+            self.tables = tables;
+        }
+        Ok(())
+    }
+
+    /// The stored offsets of those partitions that have one.
+    pub(super) async fn load(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, Interruption> {
+        let numbers: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
+        let rows = answer(
+            self.client
+                .query(&self.load, &[&self.group_id, &self.topic, &numbers]),
+        )
+        .await?;
+        rows.iter()
+            .map(|row| Ok((Partition(row.try_get(0)?), Offset(row.try_get(1)?))))
+            .collect()
+    }
+
+    /// Stores where partitions without a row start; a row that is there stands.
+    pub(super) async fn start(&self, offsets: &[(Partition, Offset)]) -> Result<(), Interruption> {
+        let partitions: Vec<i32> = offsets.iter().map(|(partition, _)| partition.0).collect();
+        let next: Vec<i64> = offsets.iter().map(|(_, offset)| offset.0).collect();
+        answer(
+            self.client
+                .execute(&self.start, &[&self.group_id, &self.topic, &partitions, &next]),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// The whole transaction. After an interruption it is still open, as far as the connection is.
+    pub(super) async fn store(
+        &self,
+        batch: &Batch,
+        sorted: &[SortedRows],
+        table_names: &[String],
+    ) -> Result<Phases, Interruption> {
+        let mut phases = Phases::default();
+        let mut lap = Lap(Instant::now());
+
+        self.begin(batch.ranges(), sorted).await?;
+        phases.fence = lap.take();
+
+        for (table, rows) in sorted.iter().enumerate() {
+            if !rows.is_empty() {
+                self.copy(table, rows, 0..rows.len())
+                    .await
+                    .map_err(|interruption| match interruption {
+                        Interruption::Postgres(error)
+                            if postgres::classify(&error) == postgres::Fault::Refused =>
+                        {
+                            Interruption::Refused {
+                                table: Some(table),
+                                error,
+                            }
+                        }
+                        other => other,
+                    })?;
+            }
+        }
+        phases.copy = lap.take();
+
+        self.insert_dead_letters(batch, table_names).await?;
+        phases.dead_letters = lap.take();
+
+        answer(self.client.batch_execute("COMMIT"))
+            .await
+            .map_err(|interruption| match interruption {
+                // A deferred constraint fires here.
+                Interruption::Postgres(error) if postgres::classify(&error) == postgres::Fault::Refused => {
+                    Interruption::Refused { table: None, error }
+                }
+                other => other,
+            })?;
+        phases.commit = lap.take();
+        Ok(phases)
+    }
+
+    /// Opens the transaction: the fence first, then a lock that keeps the tables as they are until COMMIT, then the
+    /// proof that they are what the rows were encoded for. All in one round trip.
+    async fn begin(&self, ranges: &[OffsetRange], sorted: &[SortedRows]) -> Result<(), Interruption> {
+        let partitions: Vec<i32> = ranges.iter().map(|range| range.partition.0).collect();
+        let expected: Vec<i64> = ranges.iter().map(|range| range.expected.0).collect();
+        let next: Vec<i64> = ranges.iter().map(|range| range.next.0).collect();
+        let stored = counts(ranges, |range| range.tally.stored);
+        let dead_lettered = counts(ranges, |range| range.tally.dead_lettered);
+        let skipped = counts(ranges, |range| range.tally.skipped);
+        let fence: [&(dyn ToSql + Sync); 8] = [
+            &self.group_id,
+            &self.topic,
+            &partitions,
+            &expected,
+            &next,
+            &stored,
+            &dead_lettered,
+            &skipped,
+        ];
+
+        let used: Vec<usize> = (0..sorted.len())
+            .filter(|table| !sorted[*table].is_empty())
+            .collect();
+        let lock: String = used
+            .iter()
+            .map(|table| {
+                format!(
+                    "LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE;",
+                    self.tables.tables[*table].name.quoted()
+                )
+            })
+            .collect();
+        let oids: Vec<u32> = used.iter().map(|table| self.tables.oids[*table]).collect();
+
+        // The futures are polled in this order, so the requests are sent in this order, and PostgreSQL answers in it.
+        let (_, moved, _, fingerprints) = answer(async {
+            tokio::try_join!(
+                biased;
+                self.client.batch_execute("BEGIN"),
+                self.client.query(&self.fence, &fence),
+                self.client.batch_execute(&lock),
+                catalog::fingerprints(&self.client, &self.fingerprints, &oids),
+            )
+        })
+        .await?;
+        if moved.len() != ranges.len() {
+            return Err(Interruption::Missed);
+        }
+        let same = used
+            .iter()
+            .zip(&fingerprints)
+            .all(|(table, now)| self.tables.tables[*table].fingerprint == *now);
+        if same {
+            Ok(())
+        } else {
+            Err(Interruption::TableChanged)
+        }
+    }
+
+    /// COPY of some of the table's rows.
+    pub(super) async fn copy(
+        &self,
+        table: usize,
+        rows: &SortedRows,
+        part: Range<usize>,
+    ) -> Result<(), Interruption> {
+        let count = part.len() as u64;
+        let sink: CopyInSink<Bytes> = answer(self.client.copy_in(&self.copies[table])).await?;
+        let mut sink = pin!(sink);
+        let stored = answer(async {
+            for piece in rows.copy_data(part, PIECE) {
+                // When PostgreSQL has refused a row already, it passes over the rest, and `finish` tells the error.
+                sink.feed(piece).await?;
+            }
+            sink.finish().await
+        })
+        .await?;
+        // A BEFORE trigger that returns NULL makes PostgreSQL pass over rows: its owner's will.
+        if stored != count {
+            tracing::debug!(table = %self.tables.tables[table].name, sent = count, stored, "rows passed over by a trigger");
+        }
+        Ok(())
+    }
+
+    async fn insert_dead_letters(&self, batch: &Batch, table_names: &[String]) -> Result<(), Interruption> {
+        let letters: Vec<_> = batch.dead_letters(table_names).collect();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let partitions: Vec<i32> = letters.iter().map(|letter| letter.partition.0).collect();
+        let offsets: Vec<i64> = letters.iter().map(|letter| letter.offset.0).collect();
+        let timestamps: Vec<Option<SystemTime>> = letters
+            .iter()
+            .map(|letter| letter.timestamp_ms.and_then(system_time))
+            .collect();
+        let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key).collect();
+        let payloads: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.payload).collect();
+        let event_types: Vec<Option<&str>> = letters.iter().map(|letter| letter.event_type).collect();
+        let tables: Vec<Option<&str>> = letters.iter().map(|letter| letter.target_table).collect();
+        let reasons: Vec<&str> = letters
+            .iter()
+            .map(|letter| letter.refusal.reason.as_str())
+            .collect();
+        let details: Vec<&str> = letters
+            .iter()
+            .map(|letter| letter.refusal.detail.as_str())
+            .collect();
+        let sqlstates: Vec<Option<&str>> = letters.iter().map(|letter| letter.sqlstate).collect();
+        let parameters: [&(dyn ToSql + Sync); 11] = [
+            &self.topic,
+            &partitions,
+            &offsets,
+            &timestamps,
+            &keys,
+            &payloads,
+            &event_types,
+            &tables,
+            &reasons,
+            &details,
+            &sqlstates,
+        ];
+        answer(self.client.execute(&self.dead_letters, &parameters)).await?;
+        Ok(())
+    }
+
+    /// Ends a transaction that was interrupted. Whether the connection can be used again.
+    pub(super) async fn rollback(&self) -> bool {
+        !self.client.is_closed() && answer(self.client.batch_execute("ROLLBACK")).await.is_ok()
+    }
+}
+
+async fn prepare_copies(client: &Client, tables: &Tables) -> Result<Vec<Statement>, tokio_postgres::Error> {
+    let mut copies = Vec::with_capacity(tables.tables.len());
+    for table in &tables.tables {
+        let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+        let copy = format!(
+            "COPY {} ({}) FROM STDIN (FORMAT binary)",
+            table.name.quoted(),
+            columns.join(", ")
+        );
+        copies.push(client.prepare(&copy).await?);
+    }
+    Ok(copies)
+}
+
+/// Waits for PostgreSQL's answer, but not without end.
+pub(super) async fn answer<T>(
+    request: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Interruption> {
+    match tokio::time::timeout(SILENCE, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Interruption::Silence),
+    }
+}
+
+fn counts(ranges: &[OffsetRange], count: impl Fn(&OffsetRange) -> u64) -> Vec<i64> {
+    ranges
+        .iter()
+        .map(|range| i64::try_from(count(range)).expect("a batch holds fewer messages"))
+        .collect()
+}
+
+/// The time, where PostgreSQL has it: producers can send any number.
+fn system_time(timestamp_ms: i64) -> Option<SystemTime> {
+    /// 9999-12-31T23:59:59.999Z
+    const LATEST_MS: u64 = 253_402_300_799_999;
+    if timestamp_ms.unsigned_abs() > LATEST_MS {
+        return None;
+    }
+    let distance = Duration::from_millis(timestamp_ms.unsigned_abs());
+    if timestamp_ms < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    }
+}
+
+struct Lap(Instant);
+
+impl Lap {
+    fn take(&mut self) -> Duration {
+        let now = Instant::now();
+        let lap = now - self.0;
+        self.0 = now;
+        lap
+    }
+}

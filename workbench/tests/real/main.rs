@@ -1,0 +1,6 @@
+//! The tests on real services: a real Apache Kafka and a real PostgreSQL, started by the tests themselves. One
+//! binary, so that all of them share one of each; `scripts/setup test` installs what they need, and a test whose
+//! service does not start fails.
+
+mod shared; // the services and a scene of its own for each test
+mod services; // the services themselves
