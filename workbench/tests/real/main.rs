@@ -4,3 +4,4 @@
 
 mod shared; // the services and a scene of its own for each test
 mod services; // the services themselves
+mod generator; // load that is there when it says so
