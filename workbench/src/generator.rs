@@ -209,3 +209,5 @@ impl Generator {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod refusals;

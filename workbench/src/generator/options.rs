@@ -206,11 +206,10 @@ mod tests {
             ("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092"),
             ("KAFKA_TOPIC", "there"),
         ];
-        let options = parse_line("", &[]).ok().expect("defaults are fine");
+        let options = parse_line("", &[]).expect("defaults are fine");
         assert_eq!(options.settings.kafka_servers, "localhost:9092");
-        let options = parse_line("--topic here --duration 1m --rate 0 --summary-json", &environment)
-            .ok()
-            .expect("fine");
+        let options =
+            parse_line("--topic here --duration 1m --rate 0 --summary-json", &environment).expect("fine");
         assert_eq!(options.settings.kafka_servers, "kafka:9092");
         assert_eq!(options.settings.topic, "here");
         assert_eq!(options.settings.duration, Some(Duration::from_mins(1)));
@@ -219,7 +218,7 @@ mod tests {
             "--duration 1.5 --start-time 2025-01-01T00:00:00Z --config chaos",
             &[],
         );
-        let settings = options.ok().expect("fine").settings;
+        let settings = options.expect("fine").settings;
         assert_eq!(settings.duration, Some(Duration::from_millis(1_500)));
         assert_eq!(settings.config, Config::Chaos);
         assert!(settings.start_time.is_some());

@@ -3,7 +3,7 @@
 
 use super::pace::Pace;
 use super::{Config, Event, Generator, Settings, Summary};
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use jiff::Timestamp;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -42,7 +42,7 @@ pub fn run(
     create_topic(&config, settings)?;
     let producer: BaseProducer<Reports> = config
         .create_with_context(Reports::default())
-        .context("librdkafka refuses the producer's configuration")?;
+        .map_err(|error| refused(&error))?;
     let mut generator = Generator::new(settings);
     let mut pace = Pace::new(
         settings.rate,
@@ -109,6 +109,16 @@ pub fn run(
     Ok(summary)
 }
 
+/// The reason without the property's value, which may be a secret.
+fn refused(error: &KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientConfig(_, _, property, _) => {
+            anyhow!("--kafka-property: librdkafka refuses `{property}` or its value")
+        }
+        error => anyhow!("librdkafka refuses the configuration: {error}"),
+    }
+}
+
 /// Hands a message over; false when the producer is full.
 fn send(producer: &BaseProducer<Reports>, topic: &str, event: &Event<'_>) -> anyhow::Result<bool> {
     let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(event.key);
@@ -116,7 +126,7 @@ fn send(producer: &BaseProducer<Reports>, topic: &str, event: &Event<'_>) -> any
     match producer.send(record) {
         Ok(()) => Ok(true),
         Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
-        Err((error, _)) => Err(error).context("the producer refuses to send"),
+        Err((error, _)) => Err(anyhow!("the producer refuses to send: {error}")),
     }
 }
 
@@ -144,7 +154,7 @@ fn create_topic(config: &ClientConfig, settings: &Settings) -> anyhow::Result<()
     let metadata = admin
         .inner()
         .fetch_metadata(None, FIRST_ANSWER)
-        .with_context(|| format!("no answer from Kafka at {}", settings.kafka_servers))?;
+        .map_err(|error| anyhow!("no answer from Kafka at {}: {error}", settings.kafka_servers))?;
     if metadata
         .topics()
         .iter()
@@ -174,7 +184,7 @@ fn create_topic(config: &ClientConfig, settings: &Settings) -> anyhow::Result<()
             .into_iter()
             .find_map(|result| result.err().map(|(_, code)| code)),
         Err(KafkaError::AdminOp(code)) => Some(code),
-        Err(error) => return Err(error).context("the topic can't be created"),
+        Err(error) => bail!("topic {} can't be created: {error}", settings.topic),
     };
     match code {
         None => tracing::info!(

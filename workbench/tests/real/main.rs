@@ -5,4 +5,5 @@
 mod shared; // the services and a scene of its own for each test
 mod consumer; // the program under test, and the referee
 mod services; // the services themselves
+mod generator; // load that is there when it says so
 mod exactly_once; // promises 1 to 3
