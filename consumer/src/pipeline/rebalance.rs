@@ -76,7 +76,7 @@ impl ClientContext for Context {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => tracing::warn!(facility, "kafka client: {message}"),
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility, "kafka client: {message}")
+                tracing::info!(facility, "kafka client: {message}");
             }
             RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka client: {message}"),
         }

@@ -50,7 +50,7 @@ fn sigkill_at_any_moment_loses_and_doubles_nothing() {
     for kill in 1..=6u64 {
         let consumer = Consumer::start(&scene, &["--kafka-property", "session.timeout.ms=6000"]);
         let target = events * kill / 8;
-        workbench::services::wait_until(Duration::from_secs(60), || {
+        workbench::services::wait_until(Duration::from_mins(1), || {
             count(&scene, postgres()).settled() >= target
         });
         // A different moment of a batch each time.

@@ -219,19 +219,19 @@ impl Session {
         let used: Vec<usize> = (0..sorted.len())
             .filter(|table| !sorted[*table].is_empty())
             .collect();
-        let lock: String = used
+        let locked: Vec<String> = used
             .iter()
-            .map(|table| {
-                format!(
-                    "LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE;",
-                    self.tables.tables[*table].name.quoted()
-                )
-            })
+            .map(|table| self.tables.tables[*table].name.quoted())
             .collect();
+        let lock = if locked.is_empty() {
+            String::new()
+        } else {
+            format!("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE", locked.join(", ONLY "))
+        };
         let oids: Vec<u32> = used.iter().map(|table| self.tables.oids[*table]).collect();
 
         // The futures are polled in this order, so the requests are sent in this order, and PostgreSQL answers in it.
-        let (_, moved, _, fingerprints) = answer(async {
+        let ((), moved, (), fingerprints) = answer(async {
             tokio::try_join!(
                 biased;
                 self.client.batch_execute("BEGIN"),
