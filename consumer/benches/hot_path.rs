@@ -13,7 +13,12 @@ fn main() {
     divan::main();
 }
 
-const EVENTS: [Events; 3] = [Events::Server, Events::Application, Events::Mixed];
+const EVENTS: [Events; 4] = [
+    Events::Server,
+    Events::Application,
+    Events::Mixed,
+    Events::Unrounded,
+];
 
 /// Which of the two built-in events.
 #[derive(Clone, Copy, Debug)]
@@ -22,16 +27,21 @@ enum Events {
     Application,
     /// One after the other, as in a topic.
     Mixed,
+    /// `Server` with floats of up to 17 digits.
+    Unrounded,
 }
 
 impl Events {
     fn payloads(self) -> Vec<Vec<u8>> {
-        let mut random = Random(1);
+        let mut random = Random {
+            state: 1,
+            unrounded: matches!(self, Self::Unrounded),
+        };
         (0..1024)
             .map(|turn| match self {
                 Self::Application => application(&mut random),
                 Self::Mixed if turn % 2 == 1 => application(&mut random),
-                Self::Server | Self::Mixed => server(&mut random),
+                Self::Server | Self::Mixed | Self::Unrounded => server(&mut random),
             })
             .map(String::into_bytes)
             .collect()
@@ -278,21 +288,32 @@ fn application(random: &mut Random) -> String {
 }
 
 /// Knuth's linear congruential generator: the same events in every run.
-struct Random(u64);
+struct Random {
+    state: u64,
+    unrounded: bool,
+}
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
+        self.state = self
+            .state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % limit
+        usize::try_from(self.state >> 33).expect("31 bits") % limit
     }
 
-    /// A field as Python writes `round(x, 2)`.
+    /// A field as Python writes `round(x, 2)`, or `x`.
     fn float(&mut self, text: &mut String, name: &str, most: usize) {
         let (whole, cents) = (self.below(most), self.below(100));
         let _ = match cents {
+            _ if self.unrounded => {
+                let digits = self.below(1 << 30) * 1_000_000 + self.below(1_000_000);
+                write!(
+                    text,
+                    r#", "{name}": {whole}.{cents:02}{}"#,
+                    digits % 10_000_000_000_000
+                )
+            }
             _ if cents % 10 == 0 => write!(text, r#", "{name}": {whole}.{}"#, cents / 10),
             _ => write!(text, r#", "{name}": {whole}.{cents:02}"#),
         };

@@ -23,6 +23,9 @@ pub(super) use text::unescape;
 /// The longest payload that is read, in bytes: spans are 32 bits wide. Kafka's own limit is half of it.
 const LONGEST: usize = u32::MAX as usize;
 
+/// So many fields' places are kept from one message to the next: a monstrous one costs its memory once.
+const KEPT: usize = 4096;
+
 /// Reads payloads, one after the other; what it needs for that is kept and used again, so that a message costs
 /// no allocation once it has seen a few.
 #[derive(Debug, Default)]
@@ -131,6 +134,9 @@ impl Decoder {
     /// Fills `fields`; the place of the last one named `type` comes back.
     fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
         self.fields.clear();
+        if self.fields.capacity() > KEPT {
+            self.fields = Vec::new();
+        }
         let mut type_at = None;
         let mut name = UNKNOWN;
         let mut at = scan::space(bytes, 0);

@@ -199,6 +199,7 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>, out: &mut Scanned) 
     let mut marks = Marks::default();
     let mut at = start;
     open.clear();
+    open.shrink_to(1 << 16);
     'value: loop {
         match bytes.get(at) {
             Some(b'{') => {

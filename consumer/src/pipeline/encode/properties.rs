@@ -183,4 +183,24 @@ proptest! {
             prop_assert_eq!(columns_of(row), [Some(vec![0, 7])]);
         }
     }
+
+    #[test]
+    fn rows_dont_depend_on_what_came_before(
+        turns in prop::collection::vec((prop::collection::vec("[a-du]", 0..6), any::<bool>()), 1..10),
+    ) {
+        let columns = ["a", "b", "c", "d"].map(|name| column(name, ColumnType::Int2));
+        let described = table(columns.into());
+        let mut warm = Encoder::new(&described);
+        let mut decoders = [Decoder::default(), Decoder::default()];
+        for (names, second) in &turns {
+            let fields = names.iter().zip(0..).map(|(name, value)| format!(",\"{name}\":{value}"));
+            let payload = format!("{{\"type\":\"t\"{}}}", fields.collect::<String>());
+            let (mut rows, mut keys, mut unmapped) = (Vec::new(), Vec::new(), Vec::new());
+            let event = decoders[usize::from(*second)].decode(Some(payload.as_bytes())).expect("valid");
+            warm.encode(&event, &coordinates(), &mut rows, &mut keys, &mut |name| unmapped.push(name.to_owned()))
+                .expect("a row");
+            let fresh = row_of(&mut Encoder::new(&described), &payload, &coordinates());
+            prop_assert_eq!(Ok((columns_of(&rows), unmapped)), fresh);
+        }
+    }
 }
