@@ -126,6 +126,12 @@ impl Batch {
         self.tables.get(table).map_or(0, Rows::len)
     }
 
+    /// Whether the table's columns decided on any of its messages, be it that a row was refused for them.
+    #[must_use]
+    pub fn depends_on(&self, table: usize) -> bool {
+        self.rows(table) > 0 || self.refused.iter().any(|refused| refused.table == Some(table))
+    }
+
     /// What became of all its messages.
     #[must_use]
     pub fn tally(&self) -> Tally {
