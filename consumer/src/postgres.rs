@@ -15,8 +15,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// What every connection asks of its session, so that neither side waits for the other without bound:
 /// a lock or a statement that takes too long ends as an error that is retried, and the server notices when the
 /// consumer vanishes, in a transaction or in the middle of a statement, and lets go of its locks.
-const SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '60s'; \
-     SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET application_name = 'storage-consumer'";
+const SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; \
+     SET idle_in_transaction_session_timeout = '10s'; SET timezone = 'UTC'; SET application_name = 'storage-consumer'";
 
 /// The same for servers that know it (PostgreSQL 14 on Linux); refused elsewhere, which does no harm.
 const SESSION_IF_KNOWN: &str = "SET client_connection_check_interval = '10s'";

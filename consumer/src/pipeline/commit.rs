@@ -57,7 +57,8 @@ impl Advisory {
         if list.count() > 0
             && let Err(error) = consumer.commit(&list, CommitMode::Async)
         {
-            tracing::debug!(%error, "offsets were not committed to kafka");
+            tracing::debug!(%error, "offsets could not be sent to kafka");
+            self.refused();
         }
     }
 }

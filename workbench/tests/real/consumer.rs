@@ -195,8 +195,9 @@ pub(crate) fn expect_settled(
     };
     assert!(
         wait_until(PATIENCE, no_lag),
-        "{:?}",
-        kafka().group_offsets(&scene.group, &scene.topic)
+        "{:?}\n{}",
+        kafka().group_offsets(&scene.group, &scene.topic),
+        consumer.text()
     );
     found
 }

@@ -1,6 +1,6 @@
 //! The consumer group: members come and go, other consumers went before, and zombies store nothing.
 
-use crate::consumer::{Consumer, count, expect_settled, load, migrate_with_coordinates};
+use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates};
 use crate::shared::{Scene, kafka, postgres};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -110,15 +110,12 @@ fn a_zombie_stores_nothing() {
     let heir = thread::scope(|scope| {
         let sender = scope
             .spawn(|| publish::run(&settings, &AtomicBool::new(false), |_| {}).expect("the load is sent"));
-        assert!(wait_until(Duration::from_secs(60), || count(&scene, postgres())
-            .settled()
-            > 5000));
+        assert!(wait_until(PATIENCE, || count(&scene, postgres()).settled() > 5000));
         zombie.signal(Signal::STOP);
         let frozen = count(&scene, postgres()).settled();
         let heir = Consumer::start(&scene, &arguments);
         assert!(
-            wait_until(Duration::from_secs(60), || count(&scene, postgres()).settled()
-                > frozen + 5000),
+            wait_until(PATIENCE, || count(&scene, postgres()).settled() > frozen + 5000),
             "{}",
             heir.text()
         );

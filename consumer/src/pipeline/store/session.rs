@@ -23,7 +23,7 @@ const PIECE: usize = 64 * 1024;
 
 /// A step that takes longer has lost its answer: PostgreSQL itself gives up before (`statement_timeout` of the
 /// session), so only a network that went silent is noticed here.
-const SILENCE: Duration = Duration::from_secs(75);
+const SILENCE: Duration = Duration::from_secs(45);
 
 /// Why a transaction did not come to its end.
 #[derive(Debug)]
