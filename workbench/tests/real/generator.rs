@@ -71,8 +71,6 @@ fn a_stopped_generator_has_sent_what_it_counts() {
         .spawn()
         .expect("the generator starts");
     assert!(wait_until(LIMIT, || {
-        // Asking too early would create the topic with the broker's own number of partitions.
-        std::thread::sleep(Duration::from_secs(1));
         messages(&topic).iter().sum::<i64>() >= 500
     }));
     let id = rustix::process::Pid::from_child(&child);
