@@ -100,7 +100,7 @@ async fn check_kafka(config: &Config, report: &mut Report) {
                     }
                 }
                 Some((_, Some(error))) => {
-                    report.bad(format!("topic {name}: {error}; create it, or check --topic"))
+                    report.bad(format!("topic {name}: {error}; create it, or check --topic"));
                 }
                 _ => report.bad(format!(
                     "topic {name}: does not exist; create it, or check --topic"

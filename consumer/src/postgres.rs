@@ -67,14 +67,9 @@ pub fn classify(error: &tokio_postgres::Error) -> Fault {
 }
 
 fn classify_code(code: &SqlState) -> Fault {
-    // A sequence that ran out and the like: a person must act, but no row is at fault.
-    match code.code() {
-        "42501" | "42P01" | "42703" | "42804" | "42P10" | "3F000" => return Fault::Schema,
-        // A wrong encoding of the stream as a whole can only be our own view of the table: never a row's fault.
-        "22P04" => return Fault::Schema,
-        // Out of stack for one deeply nested value.
-        "54001" => return Fault::Refused,
-        _ => {}
+    // A wrong form of the stream as a whole can only be our own view of the table: never a row's fault.
+    if matches!(code.code(), "22P04" | "3F000") {
+        return Fault::Schema;
     }
     match &code.code()[..2] {
         // What a row can be refused for: data exceptions, constraints, cardinality, WITH CHECK OPTION, what

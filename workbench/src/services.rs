@@ -71,7 +71,7 @@ fn in_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
 
 /// Runs a future to its end on a thread of its own, because a thread that already drives one may not block
 /// on another.
-fn block_on<T: Send>(future: impl Future<Output = anyhow::Result<T>> + Send) -> anyhow::Result<T> {
+pub fn block_on<T: Send>(future: impl Future<Output = anyhow::Result<T>> + Send) -> anyhow::Result<T> {
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
             tokio::runtime::Builder::new_current_thread()

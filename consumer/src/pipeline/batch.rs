@@ -53,6 +53,8 @@ struct Message {
     payload: Option<Range<u32>>,
     /// The type had no route; for the statistics.
     unknown_type: bool,
+    /// Its partition was taken away: it is somebody else's now, even if the partition comes back.
+    forgotten: bool,
 }
 
 #[derive(Debug)]
@@ -124,6 +126,12 @@ impl Batch {
         self.tables.get(table).map_or(0, Rows::len)
     }
 
+    /// Whether the table's columns decided on any of its messages, be it that a row was refused for them.
+    #[must_use]
+    pub fn depends_on(&self, table: usize) -> bool {
+        self.rows(table) > 0 || self.refused.iter().any(|refused| refused.table == Some(table))
+    }
+
     /// What became of all its messages.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -156,7 +164,11 @@ impl Batch {
 
     /// The timestamps of its messages, in milliseconds since the Unix epoch.
     pub fn timestamps(&self) -> impl Iterator<Item = i64> {
-        self.messages.iter().filter_map(|message| message.timestamp_ms)
+        self.kept().filter_map(|message| message.timestamp_ms)
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().filter(|message| !message.forgotten)
     }
 
     /// Makes an empty batch ready for its first message; what was allocated is kept for the next ones.
@@ -207,6 +219,7 @@ impl Batch {
             key,
             payload,
             unknown_type,
+            forgotten: false,
         });
         let range = self.range_of(incoming.at.partition, expected);
         range.next = incoming.at.offset.next();
@@ -258,8 +271,11 @@ impl Batch {
 
     /// Forgets all that it holds of the partitions: somebody else goes on from what is stored.
     pub fn forget(&mut self, gone: &dyn Fn(Partition) -> bool) {
+        for message in self.messages.iter_mut().filter(|message| gone(message.partition)) {
+            message.forgotten = true;
+        }
         let messages = &self.messages;
-        let forgotten = |message: u32| gone(messages[message as usize].partition);
+        let forgotten = |message: u32| messages[message as usize].forgotten;
         for rows in &mut self.tables {
             rows.forget(&forgotten);
         }
@@ -325,7 +341,7 @@ impl Batch {
     /// Its messages as Kafka handed them over, each with the stored offset that its range starts from: to encode
     /// them again when a table has changed.
     pub fn replay<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (Incoming<'a>, Offset)> {
-        self.messages.iter().filter_map(move |message| {
+        self.kept().filter_map(move |message| {
             let range = self
                 .ranges
                 .iter()

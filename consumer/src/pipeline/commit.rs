@@ -1,7 +1,7 @@
 //! Owns the advisory commit to Kafka, which follows PostgreSQL so that lag tools tell the truth. Nothing depends on it.
 
 use super::rebalance::KafkaConsumer;
-use crate::offsets::{Offset, OffsetRange, Partition};
+use crate::offsets::{Offset, Partition};
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::BTreeMap;
@@ -10,18 +10,26 @@ use std::time::{Duration, Instant};
 /// Often enough for people who look at lag, seldom enough to cost the coordinator nothing.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Stored offsets that Kafka has not been told yet.
+/// Stored offsets, as far as Kafka has not been told them.
 #[derive(Debug, Default)]
 pub(super) struct Advisory {
     untold: BTreeMap<Partition, Offset>,
+    /// What was sent; told again if Kafka did not take it.
+    told: BTreeMap<Partition, Offset>,
     told_at: Option<Instant>,
 }
 
 impl Advisory {
-    /// What a committed batch moved.
-    pub(super) fn stored(&mut self, ranges: &[OffsetRange]) {
-        self.untold
-            .extend(ranges.iter().map(|range| (range.partition, range.next)));
+    /// The stored offset of a partition, as a committed batch has moved it or as it was found.
+    pub(super) fn stored(&mut self, partition: Partition, next: Offset) {
+        self.untold.insert(partition, next);
+    }
+
+    /// Kafka did not take what was sent.
+    pub(super) fn refused(&mut self) {
+        for (partition, offset) in std::mem::take(&mut self.told) {
+            self.untold.entry(partition).or_insert(offset);
+        }
     }
 
     /// Whether it is time to tell.
@@ -42,6 +50,7 @@ impl Advisory {
             if owns(partition) {
                 let added = list.add_partition_offset(topic, partition.0, rdkafka::Offset::Offset(offset.0));
                 added.expect("a stored offset is a plain offset");
+                self.told.insert(partition, offset);
             }
         }
         self.told_at = Some(now);

@@ -160,6 +160,9 @@ impl Consume {
             self.take_outcomes(now)?;
             self.carry_out_decisions(now);
             self.employ_store(now)?;
+            if self.consumer.context().take_commit_refused() {
+                self.advisory.refused();
+            }
             if self.advisory.is_due(now) {
                 self.tell_kafka(now);
             }
@@ -211,7 +214,9 @@ impl Consume {
                 self.take_positions(&asked, &offsets, now);
             }
             Outcome::Stored(mut batch) => {
-                self.advisory.stored(batch.ranges());
+                for range in batch.ranges() {
+                    self.advisory.stored(range.partition, range.next);
+                }
                 batch.clear();
                 self.spare = Some(batch);
             }
@@ -408,6 +413,8 @@ impl Consume {
                 },
             );
             self.parts.metrics.partition_starts(partition, offset);
+            // A consumer that was killed has perhaps not told it.
+            self.advisory.stored(partition, offset);
             if self.assignment.is_adopted(partition) {
                 self.to_restart.insert(partition);
             }

@@ -16,7 +16,7 @@ mod properties;
 mod tests;
 
 use crate::dead_letter::{Reason, Refusal};
-use crate::pipeline::decode::{Event, Kind, Value};
+use crate::pipeline::decode::{Event, Kind, UNKNOWN, Value};
 use crate::table::{Column, ColumnType, Coordinates, KeyColumn, Source, Table};
 use refuse::Wrong;
 use std::ops::ControlFlow;
@@ -32,8 +32,12 @@ pub struct Encoder {
     key: Vec<KeyColumn>,
     /// There is an `extra` column, which keeps the fields that have no column.
     keeps_extra: bool,
-    /// Where the field in this place of the last event went: the guess for the next one.
-    order: Vec<Target>,
+    /// Where the fields go, by the numbers that the decoder gave their names.
+    targets: Vec<Target>,
+    /// The decoder whose numbers these are.
+    names: u64,
+    /// The numbers of the last event's names: the same again go where they went.
+    last: Vec<u16>,
     /// For each column the event's field, plus one; 0: none.
     slots: Vec<u32>,
     /// The event's fields that have no column.
@@ -54,7 +58,12 @@ struct Scratch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Column(usize),
+    /// There is no such column.
     Nowhere,
+    /// It was the route's, and has no column.
+    Type,
+    /// Not looked up yet.
+    Unasked,
 }
 
 /// The length that COPY BINARY writes for NULL.
@@ -75,7 +84,9 @@ impl Encoder {
             by_name,
             key: table.key.clone(),
             keeps_extra: table.columns.iter().any(|column| column.source == Source::Extra),
-            order: Vec::new(),
+            targets: Vec::new(),
+            names: 0,
+            last: Vec::new(),
             slots: vec![0; table.columns.len()],
             unmapped: Vec::new(),
             starts: vec![0; table.columns.len()],
@@ -117,24 +128,29 @@ impl Encoder {
 
     /// Finds each column's field. The last of a repeated key wins, so that an earlier one is never looked at.
     fn assign(&mut self, event: &Event<'_>) {
+        if self.names == event.names() && event.has_names(&self.last) {
+            return;
+        }
+        if self.names != event.names() {
+            self.names = event.names();
+            self.targets.clear();
+        }
+        self.last.clear();
         self.slots.fill(0);
         self.unmapped.clear();
-        for (place, (key, _)) in event.fields().enumerate() {
-            let target = match self.order.get(place) {
-                Some(&Target::Column(column)) if self.columns[column].name.as_bytes() == key.raw() => {
-                    Target::Column(column)
-                }
-                _ => self.find(event, place),
-            };
+        for place in 0..event.len() {
+            let number = event.name_number(place);
+            self.last.push(number);
+            let mut target = self.targets.get(usize::from(number)).copied();
+            if let None | Some(Target::Unasked) = target {
+                target = Some(self.find(event, place));
+            }
             match target {
-                Target::Column(column) => {
+                Some(Target::Column(column)) => {
                     self.slots[column] = u32::try_from(place + 1).unwrap_or(u32::MAX);
                 }
-                Target::Nowhere => {
-                    if key.raw() != b"type" {
-                        self.unmapped.push(place);
-                    }
-                }
+                Some(Target::Type) => {}
+                _ => self.unmapped.push(place),
             }
         }
         if self.unmapped.len() > 1 {
@@ -142,24 +158,24 @@ impl Encoder {
         }
     }
 
+    /// Looks up where a field goes, and keeps it if its name has a number.
+    #[cold]
     fn find(&mut self, event: &Event<'_>, place: usize) -> Target {
-        let key = event.key(place);
-        let by_name = &self.by_name;
-        let find = |name: &[u8]| {
-            let found = by_name.binary_search_by(|(column, _)| (**column).cmp(name));
-            found.map_or(Target::Nowhere, |at| Target::Column(by_name[at].1))
+        let name = event.key(place).text();
+        let found = self
+            .by_name
+            .binary_search_by(|(column, _)| (**column).cmp(name.as_bytes()));
+        let target = match found {
+            Ok(at) => Target::Column(self.by_name[at].1),
+            Err(_) if name == "type" => Target::Type,
+            Err(_) => Target::Nowhere,
         };
-        let target = if key.raw().contains(&b'\\') {
-            find(key.text().as_bytes())
-        } else {
-            find(key.raw())
-        };
-        // An event of ten thousand fields isn't worth remembering.
-        if place < 2 * self.columns.len() + 16 {
-            if place >= self.order.len() {
-                self.order.resize(place + 1, Target::Nowhere);
+        let number = usize::from(event.name_number(place));
+        if number != usize::from(UNKNOWN) {
+            if number >= self.targets.len() {
+                self.targets.resize(number + 1, Target::Unasked);
             }
-            self.order[place] = target;
+            self.targets[number] = target;
         }
         target
     }

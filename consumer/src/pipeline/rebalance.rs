@@ -32,6 +32,7 @@ pub(super) struct Context {
     metrics: Arc<Metrics>,
     decisions: Mutex<VecDeque<Decision>>,
     closing: AtomicBool,
+    commit_refused: AtomicBool,
 }
 
 impl Context {
@@ -42,12 +43,18 @@ impl Context {
             metrics,
             decisions: Mutex::default(),
             closing: AtomicBool::new(false),
+            commit_refused: AtomicBool::new(false),
         }
     }
 
     /// From now on the group takes what it wants: nobody carries out decisions any more.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether Kafka has refused a commit since the last call.
+    pub(super) fn take_commit_refused(&self) -> bool {
+        self.commit_refused.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn next_decision(&self) -> Option<Decision> {
@@ -69,7 +76,7 @@ impl ClientContext for Context {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => tracing::warn!(facility, "kafka client: {message}"),
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility, "kafka client: {message}")
+                tracing::info!(facility, "kafka client: {message}");
             }
             RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka client: {message}"),
         }
@@ -132,8 +139,11 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         match result {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            // Advisory: PostgreSQL knows better, and the next commit follows soon.
-            Err(error) => tracing::debug!(%error, "offsets were not committed to kafka"),
+            // Advisory: PostgreSQL knows better, and another attempt follows soon.
+            Err(error) => {
+                tracing::debug!(%error, "offsets were not committed to kafka");
+                self.commit_refused.store(true, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ impl Routing {
         let (rows, keys) = batch.row_buffers(table);
         let unmapped = &mut self.unmapped;
         match self.encoders[table].encode(&event, &incoming.at, rows, keys, &mut |name| {
-            count(unmapped, name)
+            count(unmapped, name);
         }) {
             Ok(()) => Fate::Row { table },
             Err(refusal) => Fate::Refused {

@@ -212,7 +212,7 @@ mod tests {
         line.start();
         line.decimal("a", 3.0);
         line.decimal("b", 3.1);
-        line.decimal("c", 3.27159);
+        line.decimal("c", 2.34159);
         line.decimal("d", 0.049);
         line.decimal("e", 0.0);
         line.integer("f", 1234.5);
@@ -220,7 +220,7 @@ mod tests {
         line.finish();
         assert_eq!(
             str::from_utf8(line.bytes()).unwrap_or_default(),
-            r#"{"a": 3.0, "b": 3.1, "c": 3.27, "d": 0.05, "e": 0.0, "f": 1235, "g": "x"}"#
+            r#"{"a": 3.0, "b": 3.1, "c": 2.34, "d": 0.05, "e": 0.0, "f": 1235, "g": "x"}"#
         );
     }
 

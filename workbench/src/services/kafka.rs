@@ -239,9 +239,9 @@ impl Kafka {
         self.nodes.len()
     }
 
-    /// A node's process id while it runs.
-    pub fn id(&self, node: usize) -> Option<u32> {
-        self.nodes[node - 1].process.as_ref().map(Process::id)
+    /// A node's process while it runs, for signals that no method here sends.
+    pub fn process(&self, node: usize) -> Option<&Process> {
+        self.nodes[node - 1].process.as_ref()
     }
 
     /// The log file of a node; nodes count from 1, as Kafka's ids do.

@@ -1,41 +1,49 @@
-//! librdkafka's mock cluster, in this process and in memory: enough of Kafka for the demo, which must run
-//! where there is no Java. Tests of the promises use the real [`super::Kafka`].
+//! librdkafka's mock cluster, in this process and in memory: enough of Kafka for the demo, which must run where there
+//! is no Java, and for errors of brokers that a real one cannot be made to have. Everything else is tested on the
+//! real [`super::Kafka`].
 
+use std::fmt;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
-use rdkafka::error::KafkaResult;
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 
-type Answer<T> = mpsc::Sender<T>;
+/// librdkafka's cluster as rdkafka hands it out.
+pub type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-struct CreateTopic {
-    name: String,
-    partitions: i32,
-    answer: Answer<KafkaResult<()>>,
-}
+type Order = Box<dyn FnOnce(&Cluster) + Send>;
 
 /// A running mock cluster; it ends when dropped.
-#[derive(Debug)]
 pub struct MockKafka {
     bootstrap: String,
-    requests: Option<mpsc::Sender<CreateTopic>>,
+    orders: Option<mpsc::Sender<Order>>,
     owner: Option<JoinHandle<()>>,
 }
 
 impl MockKafka {
     /// Starts a cluster of this many brokers on loopback.
     pub fn start(brokers: i32) -> anyhow::Result<Self> {
-        let (requests, received) = mpsc::channel();
+        let (orders, received) = mpsc::channel::<Order>();
         let (started, bootstrap) = mpsc::channel();
         // rdkafka's handle may not move between threads, so one thread keeps it.
-        let owner = thread::spawn(move || own(brokers, &started, &received));
+        let owner = thread::spawn(move || match MockCluster::new(brokers) {
+            Ok(cluster) => {
+                let _ = started.send(Ok(cluster.bootstrap_servers()));
+                for order in received {
+                    order(&cluster);
+                }
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        });
         let bootstrap = bootstrap.recv().context("the mock cluster's thread is gone")?;
         let bootstrap = bootstrap.context("the mock cluster did not start")?;
         Ok(Self {
             bootstrap,
-            requests: Some(requests),
+            orders: Some(orders),
             owner: Some(owner),
         })
     }
@@ -47,44 +55,40 @@ impl MockKafka {
 
     /// Makes a topic.
     pub fn create_topic(&self, name: &str, partitions: i32) -> anyhow::Result<()> {
+        let topic = name.to_owned();
+        self.with(move |cluster| cluster.create_topic(&topic, partitions, 1))?
+            .with_context(|| format!("cannot create topic {name}"))
+    }
+
+    /// Does something with the cluster itself, as making it answer with errors.
+    pub fn with<T: Send + 'static>(
+        &self,
+        order: impl FnOnce(&Cluster) -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
         let (answer, answered) = mpsc::channel();
-        let request = CreateTopic {
-            name: name.to_owned(),
-            partitions,
-            answer,
-        };
-        let requests = self.requests.as_ref().context("the mock cluster has ended")?;
-        requests
-            .send(request)
+        let order: Order = Box::new(move |cluster| {
+            let _ = answer.send(order(cluster));
+        });
+        let orders = self.orders.as_ref().context("the mock cluster has ended")?;
+        orders
+            .send(order)
             .ok()
             .context("the mock cluster's thread is gone")?;
-        let created = answered.recv().context("the mock cluster's thread is gone")?;
-        created.with_context(|| format!("cannot create topic {name}"))
+        answered.recv().context("the mock cluster's thread is gone")
     }
 }
 
-fn own(brokers: i32, started: &Answer<KafkaResult<String>>, requests: &mpsc::Receiver<CreateTopic>) {
-    let cluster = match MockCluster::new(brokers) {
-        Ok(cluster) => cluster,
-        Err(error) => {
-            let _ = started.send(Err(error));
-            return;
-        }
-    };
-    let _ = started.send(Ok(cluster.bootstrap_servers()));
-    for CreateTopic {
-        name,
-        partitions,
-        answer,
-    } in requests
-    {
-        let _ = answer.send(cluster.create_topic(&name, partitions, 1));
+impl fmt::Debug for MockKafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockKafka")
+            .field("bootstrap", &self.bootstrap)
+            .finish_non_exhaustive()
     }
 }
 
 impl Drop for MockKafka {
     fn drop(&mut self) {
-        self.requests = None;
+        self.orders = None; // no more will come: the thread ends
         if let Some(owner) = self.owner.take() {
             let _ = owner.join();
         }

@@ -193,9 +193,9 @@ impl Postgres {
         self.port
     }
 
-    /// The server's process id while it runs.
-    pub fn id(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::id)
+    /// The server's process while it runs, for signals that no method here sends.
+    pub fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
     }
 
     /// The folder of psql, `pg_dump` and the other programs of this server's version.

@@ -3,5 +3,11 @@
 //! service does not start fails.
 
 mod shared; // the services and a scene of its own for each test
+mod consumer; // the program under test, and the referee
 mod services; // the services themselves
 mod generator; // load that is there when it says so
+mod exactly_once; // promises 1 to 3
+mod contract; // the event contract, promises 4 and 6
+mod outages; // promise 5
+mod group; // members, other consumers, zombies
+mod operation; // exit codes, probes, numbers, check, secrets

@@ -307,10 +307,13 @@ fn starts_services_for_its_parent() {
     let Some(report) = env::var_os(REPORT) else { return };
     let postgres = Postgres::start(&postgres::Options::default()).expect("PostgreSQL");
     let kafka = Kafka::start(&kafka::Options::default()).expect("Kafka");
+    let (postgres, kafka) = (postgres.process().expect("runs"), kafka.process(1).expect("runs"));
     let ids = format!(
-        "postgres {}\nkafka {}\n",
-        postgres.id().expect("runs"),
-        kafka.id(1).expect("runs")
+        "postgres {}
+kafka {}
+",
+        postgres.id(),
+        kafka.id()
     );
     // Whole or not at all: the reader looks at any time.
     let draft = std::path::Path::new(&report).with_extension("draft");

@@ -1,6 +1,7 @@
 //! What the tests share: one Kafka and one PostgreSQL for the whole binary, started by the first test that asks, and
 //! for each test a topic, a group and a database of its own. Tests that stop a server start one for themselves.
 //!
+//! That is one process: `cargo nextest`, which gives each test a process, would start the servers for each.
 //! Statics are never dropped: the kernel ends the servers with this process, and the next start removes their data.
 
 use std::env;

@@ -28,7 +28,7 @@ struct Row {
 pub(super) struct Rows {
     bytes: Vec<u8>,
     keys: Vec<u8>,
-    rows: Vec<Row>,
+    places: Vec<Row>,
     /// Scratch of `sort`, kept for its memory.
     order: Vec<(u128, u32)>,
     sorted: BytesMut,
@@ -36,20 +36,20 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.places.len()
     }
 
     /// Bytes that they occupy, the sorted copy included.
     pub(super) fn footprint(&self) -> usize {
         2 * self.bytes.len()
             + self.keys.len()
-            + self.rows.len() * (size_of::<Row>() + size_of::<(u128, u32)>())
+            + self.places.len() * (size_of::<Row>() + size_of::<(u128, u32)>())
     }
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.keys.clear();
-        self.rows.clear();
+        self.places.clear();
     }
 
     pub(super) fn buffers(&mut self) -> (&mut Vec<u8>, &mut Vec<u8>) {
@@ -58,8 +58,8 @@ impl Rows {
 
     /// What was written to the buffers since the last row is the message's row.
     pub(super) fn close_row(&mut self, message: u32) {
-        let (start, key_start) = self.rows.last().map_or((0, 0), |row| (row.end, row.key_end));
-        self.rows.push(Row {
+        let (start, key_start) = self.places.last().map_or((0, 0), |row| (row.end, row.key_end));
+        self.places.push(Row {
             message,
             start,
             end: end_of(&self.bytes),
@@ -70,8 +70,8 @@ impl Rows {
 
     /// Forgets rows. The last row's place is kept in the buffers, so that the next one is written behind it.
     pub(super) fn forget(&mut self, forgotten: &dyn Fn(u32) -> bool) {
-        self.rows.retain(|row| !forgotten(row.message));
-        let (end, key_end) = self.rows.last().map_or((0, 0), |row| (row.end, row.key_end));
+        self.places.retain(|row| !forgotten(row.message));
+        let (end, key_end) = self.places.last().map_or((0, 0), |row| (row.end, row.key_end));
         self.bytes.truncate(end as usize);
         self.keys.truncate(key_end as usize);
     }
@@ -83,7 +83,7 @@ impl Rows {
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         order.extend(
-            self.rows
+            self.places
                 .iter()
                 .zip(0u32..)
                 .map(|(row, place)| (prefix(&self.key(row)[common..]), place)),
@@ -101,7 +101,7 @@ impl Rows {
         let mut ends = Vec::with_capacity(order.len());
         let mut messages = Vec::with_capacity(order.len());
         for (_, place) in &order {
-            let row = &self.rows[*place as usize];
+            let row = &self.places[*place as usize];
             bytes.put_slice(&self.bytes[row.start as usize..row.end as usize]);
             ends.push(end_of(&bytes));
             messages.push(row.message);
@@ -127,7 +127,7 @@ impl Rows {
 
     fn compare_rest(&self, a: u32, b: u32, common: usize) -> Ordering {
         let rest = |place: u32| {
-            let key = self.key(&self.rows[place as usize]);
+            let key = self.key(&self.places[place as usize]);
             &key[(common + size_of::<u128>()).min(key.len())..]
         };
         rest(a).cmp(rest(b))
@@ -135,10 +135,12 @@ impl Rows {
 
     /// How many bytes all keys start with.
     fn common_prefix(&self) -> usize {
-        let Some(first) = self.rows.first() else { return 0 };
+        let Some(first) = self.places.first() else {
+            return 0;
+        };
         let first = self.key(first);
         let mut common = first.len();
-        for row in &self.rows {
+        for row in &self.places {
             let key = self.key(row);
             common = common.min(key.len());
             if key[..common] != first[..common] {

@@ -55,6 +55,8 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
     if classic {
         // A rebalance takes only the partitions that move.
         properties.set("partition.assignment.strategy", "cooperative-sticky");
+        // A member that died is missed after so long. Short, because the fence makes a wrong suspicion harmless.
+        properties.set("session.timeout.ms", "10000");
     }
     for (key, value) in &kafka.properties {
         properties.set(key, value);

@@ -25,25 +25,22 @@ pub(super) fn first_offsets(
     for element in committed.elements_for_topic(&kafka.topic) {
         element.error()?;
         let partition = Partition(element.partition());
-        let offset = match element.offset() {
-            rdkafka::Offset::Offset(offset) => {
-                tracing::info!(
-                    partition = partition.0,
-                    offset,
-                    "partition carries on at its group's offset in kafka"
-                );
-                Offset(offset)
-            }
-            _ => {
-                let offset = reset(log_of(consumer, kafka, partition)?, kafka.offset_reset);
-                tracing::info!(
-                    partition = partition.0,
-                    offset = offset.0,
-                    offset_reset = kafka.offset_reset.as_str(),
-                    "partition has no offset yet, neither in postgres nor in kafka",
-                );
-                offset
-            }
+        let offset = if let rdkafka::Offset::Offset(offset) = element.offset() {
+            tracing::info!(
+                partition = partition.0,
+                offset,
+                "partition carries on at its group's offset in kafka"
+            );
+            Offset(offset)
+        } else {
+            let offset = reset(log_of(consumer, kafka, partition)?, kafka.offset_reset);
+            tracing::info!(
+                partition = partition.0,
+                offset = offset.0,
+                offset_reset = kafka.offset_reset.as_str(),
+                "partition has no offset yet, neither in postgres nor in kafka",
+            );
+            offset
         };
         found.push((partition, offset));
     }

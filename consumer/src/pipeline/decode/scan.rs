@@ -1,7 +1,8 @@
 //! Owns JSON's grammar: from a place in the payload, where a token or a value ends and what it is. Eight bytes at a
-//! time where that pays (strings, digits); never recursive; reads no byte outside of the payload.
+//! time where that pays; never recursive; reads no byte outside of the payload. Numbers are `number`'s business.
 
-use super::{Kind, Marks, Number};
+use super::number::number;
+use super::{Kind, Marks, Scanned};
 
 /// The payload isn't JSON: from which byte on, and what would have been needed there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,25 +18,11 @@ impl Fault {
     }
 }
 
-/// A value: where it ends and what was learned about it.
-#[derive(Debug)]
-pub(super) struct Scanned {
-    pub(super) end: usize,
-    pub(super) kind: Kind,
-    pub(super) marks: Marks,
-    pub(super) number: Number,
-}
-
-/// Digits that a `u64` holds, whatever they are.
-const EXACT_DIGITS: usize = 19;
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-const POW10: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+pub(super) const ONES: u64 = 0x0101_0101_0101_0101;
+pub(super) const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 #[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
     let chunk = bytes.get(at..)?.first_chunk::<8>()?;
     Some(u64::from_le_bytes(*chunk))
 }
@@ -158,159 +145,61 @@ fn hex4(bytes: &[u8], at: usize) -> Result<u32, Fault> {
     Ok(code)
 }
 
-/// The value that starts at `at`. `open` is scratch.
-#[inline]
-pub(super) fn value(bytes: &[u8], at: usize, open: &mut Vec<u8>) -> Result<Scanned, Fault> {
+/// The value that starts at `at`: the place after it, and in `out` what it is. `open` is scratch.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "once a field: what comes back by way of memory costs as much as the work"
+)]
+pub(super) fn value(bytes: &[u8], at: usize, open: &mut Vec<u8>, out: &mut Scanned) -> Result<usize, Fault> {
     match bytes.get(at) {
-        Some(b'{' | b'[') => container(bytes, at, open),
-        _ => scalar(bytes, at),
+        Some(b'{' | b'[') => container(bytes, at, open, out),
+        _ => scalar(bytes, at, out),
     }
 }
 
-#[inline]
-fn scalar(bytes: &[u8], at: usize) -> Result<Scanned, Fault> {
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see value")]
+fn scalar(bytes: &[u8], at: usize, out: &mut Scanned) -> Result<usize, Fault> {
     match bytes.get(at) {
-        Some(b'0'..=b'9') => number(bytes, at, at),
+        Some(b'0'..=b'9') => number(bytes, at, at, out),
         Some(b'"') => {
+            out.kind = Kind::String;
             let (end, marks) = string(bytes, at + 1)?;
-            Ok(Scanned {
-                end: end + 1,
-                kind: Kind::String,
-                marks,
-                number: Number::default(),
-            })
+            out.marks = marks;
+            Ok(end + 1)
         }
-        Some(b'-') if bytes.get(at + 1) != Some(&b'I') => number(bytes, at, at + 1),
-        Some(b'-') => word_of(bytes, at, "-Infinity", Kind::NegInfinity, Marks::CONSTANT),
-        Some(b't') => word_of(bytes, at, "true", Kind::True, Marks::default()),
-        Some(b'f') => word_of(bytes, at, "false", Kind::False, Marks::default()),
-        Some(b'n') => word_of(bytes, at, "null", Kind::Null, Marks::default()),
-        Some(b'N') => word_of(bytes, at, "NaN", Kind::NaN, Marks::CONSTANT),
-        Some(b'I') => word_of(bytes, at, "Infinity", Kind::Infinity, Marks::CONSTANT),
-        _ => Err(Fault::new(at, "a value is needed")),
+        Some(b'-') if bytes.get(at + 1) != Some(&b'I') => number(bytes, at, at + 1, out),
+        _ => constant(bytes, at, out),
     }
 }
 
-#[inline]
-fn word_of(bytes: &[u8], at: usize, text: &'static str, kind: Kind, marks: Marks) -> Result<Scanned, Fault> {
-    if bytes[at..].starts_with(text.as_bytes()) {
-        Ok(Scanned {
-            end: at + text.len(),
-            kind,
-            marks,
-            number: Number::default(),
-        })
-    } else {
-        Err(Fault::new(at, "a value is needed"))
-    }
-}
-
-/// A number that starts at `start` and whose first digit should stand at `first`.
-#[inline]
-fn number(bytes: &[u8], start: usize, first: usize) -> Result<Scanned, Fault> {
-    let (mut at, mut mantissa) = digits(bytes, first, 0);
-    let mut count = at - first;
-    if count == 0 {
-        return Err(Fault::new(at, "a digit is needed"));
-    }
-    if count > 1 && bytes[first] == b'0' {
-        return Err(Fault::new(first, "a number must not start with zero"));
-    }
-    let mut fraction = 0;
-    if bytes.get(at) == Some(&b'.') {
-        let point = at + 1;
-        (at, mantissa) = digits(bytes, point, mantissa);
-        fraction = at - point;
-        if fraction == 0 {
-            return Err(Fault::new(at, "a digit is needed"));
-        }
-        count += fraction;
-    }
-    let mut number = Number {
-        mantissa,
-        exponent: 0,
-        negative: first > start,
-        exact: count <= EXACT_DIGITS,
+fn constant(bytes: &[u8], at: usize, out: &mut Scanned) -> Result<usize, Fault> {
+    let (text, kind): (&[u8], _) = match bytes.get(at) {
+        Some(b't') => (b"true", Kind::True),
+        Some(b'f') => (b"false", Kind::False),
+        Some(b'n') => (b"null", Kind::Null),
+        Some(b'N') => (b"NaN", Kind::NaN),
+        Some(b'I') => (b"Infinity", Kind::Infinity),
+        Some(b'-') => (b"-Infinity", Kind::NegInfinity),
+        _ => return Err(Fault::new(at, "a value is needed")),
     };
-    if number.exact {
-        // At most 19, so that it fits.
-        number.exponent = -i16::try_from(fraction).unwrap_or(0);
+    if !bytes[at..].starts_with(text) {
+        return Err(Fault::new(at, "a value is needed"));
     }
-    if let Some(b'e' | b'E') = bytes.get(at) {
-        at = exponent(bytes, at + 1, &mut number)?;
+    out.kind = kind;
+    if let Kind::NaN | Kind::Infinity | Kind::NegInfinity = kind {
+        out.marks.set(Marks::CONSTANT);
     }
-    Ok(Scanned {
-        end: at,
-        kind: Kind::Number,
-        marks: Marks::default(),
-        number,
-    })
-}
-
-/// An exponent from the byte after its letter on: the place after it.
-fn exponent(bytes: &[u8], mut at: usize, number: &mut Number) -> Result<usize, Fault> {
-    let negative = bytes.get(at) == Some(&b'-');
-    if let Some(b'+' | b'-') = bytes.get(at) {
-        at += 1;
-    }
-    let first = at;
-    let mut value = 0_i16;
-    while let Some(&digit @ b'0'..=b'9') = bytes.get(at) {
-        value = value.saturating_mul(10).saturating_add(i16::from(digit - b'0'));
-        at += 1;
-    }
-    if at == first {
-        return Err(Fault::new(at, "a digit is needed"));
-    }
-    if value > 10_000 {
-        number.exact = false;
-    } else {
-        number.exponent += if negative { -value } else { value };
-    }
-    Ok(at)
-}
-
-/// Digits from `at` on: the place after them, and the number that they continue (which wraps if it grows too long).
-#[inline]
-fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (usize, u64) {
-    while let Some(word) = word(bytes, at) {
-        let values = word ^ (ONES * u64::from(b'0'));
-        // Bit 7 of each byte that is no digit: the lowest one is exact.
-        let stop = (values.wrapping_add(ONES * 0x76) | values) & HIGHS;
-        if stop == 0 {
-            number = number.wrapping_mul(100_000_000).wrapping_add(eight(values));
-            at += 8;
-            continue;
-        }
-        let count = stop.trailing_zeros() as usize / 8;
-        if count > 0 {
-            // The digits move to the word's end, zeros fill its start.
-            let values = values << (64 - 8 * count);
-            number = number.wrapping_mul(POW10[count & 7]).wrapping_add(eight(values));
-        }
-        return (at + count, number);
-    }
-    while let Some(&digit @ b'0'..=b'9') = bytes.get(at) {
-        number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-        at += 1;
-    }
-    (at, number)
-}
-
-/// Eight digits, one a byte, the first in the lowest byte, as one number.
-#[inline]
-fn eight(values: u64) -> u64 {
-    let pairs = values.wrapping_mul(10).wrapping_add(values >> 8);
-    let even = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
-    let odd = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
-    even.wrapping_add(odd) >> 32
+    Ok(at + text.len())
 }
 
 /// An object or an array, with all that it holds.
-fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, Fault> {
+fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>, out: &mut Scanned) -> Result<usize, Fault> {
     let mut marks = Marks::default();
     let mut at = start;
     open.clear();
+    open.shrink_to(1 << 16);
     'value: loop {
         match bytes.get(at) {
             Some(b'{') => {
@@ -319,7 +208,9 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, 
                     at += 1;
                 } else {
                     open.push(b'{');
-                    at = name(bytes, at, &mut marks)?;
+                    let (_, found, start) = name(bytes, at)?;
+                    marks.set(found);
+                    at = start;
                     continue 'value;
                 }
             }
@@ -333,16 +224,18 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, 
                 }
             }
             _ => {
-                let value = scalar(bytes, at)?;
+                let mut value = Scanned::default();
+                at = scalar(bytes, at, &mut value)?;
                 marks.set(value.marks);
-                at = value.end;
             }
         }
         while let Some(&container) = open.last() {
             at = space(bytes, at);
             match (bytes.get(at), container) {
                 (Some(b','), b'{') => {
-                    at = name(bytes, space(bytes, at + 1), &mut marks)?;
+                    let (_, found, start) = name(bytes, space(bytes, at + 1))?;
+                    marks.set(found);
+                    at = start;
                     continue 'value;
                 }
                 (Some(b','), _) => {
@@ -357,55 +250,32 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<Scanned, 
                 _ => return Err(Fault::new(at, "a comma or a closing bracket is needed")),
             }
         }
-        let kind = if bytes[start] == b'{' {
+        out.kind = if bytes[start] == b'{' {
             Kind::Object
         } else {
             Kind::Array
         };
-        return Ok(Scanned {
-            end: at,
-            kind,
-            marks,
-            number: Number::default(),
-        });
+        out.marks = marks;
+        return Ok(at);
     }
 }
 
-/// A nested field's name and its colon: the place of its value.
-fn name(bytes: &[u8], at: usize, marks: &mut Marks) -> Result<usize, Fault> {
+/// A field's name, whose quote should stand at `at`, and its colon: where the name ends, and where the value starts.
+pub(super) fn name(bytes: &[u8], at: usize) -> Result<(usize, Marks, usize), Fault> {
     if bytes.get(at) != Some(&b'"') {
         return Err(Fault::new(at, "a field's name is needed"));
     }
-    let (end, found) = string(bytes, at + 1)?;
-    marks.set(found);
+    let (end, marks) = string(bytes, at + 1)?;
     let colon = space(bytes, end + 1);
     if bytes.get(colon) != Some(&b':') {
         return Err(Fault::new(colon, "a colon is needed"));
     }
-    Ok(space(bytes, colon + 1))
+    Ok((end, marks, space(bytes, colon + 1)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_of_any_count_make_their_number() {
-        for text in [
-            "1",
-            "12",
-            "1234567",
-            "12345678",
-            "123456789",
-            "1234567890123456789",
-        ] {
-            for after in ["", ".", " and more than eight", "\u{e4}\u{e4}\u{e4}\u{e4}"] {
-                let bytes = format!("{text}{after}");
-                let expected = (text.len(), text.parse().expect("digits"));
-                assert_eq!(digits(bytes.as_bytes(), 0, 0), expected, "{bytes}");
-            }
-        }
-    }
 
     #[test]
     fn every_byte_stops_a_string_where_it_should() {
@@ -421,17 +291,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_number_keeps_its_digits() {
-        let read = |text: &str| number(text.as_bytes(), 0, usize::from(text.starts_with('-')));
-        let value = read("-12.50e1").expect("a number");
-        assert_eq!((value.number.mantissa, value.number.exponent), (1250, -1));
-        assert!(value.number.negative && value.number.exact);
-        let long = read("12345678901234567890").expect("a number");
-        assert!(!long.number.exact);
-        let far = read("1e99999").expect("a number");
-        assert!(!far.number.exact);
     }
 }

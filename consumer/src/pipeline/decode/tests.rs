@@ -319,4 +319,56 @@ proptest! {
         let _ = Decoder::default().decode(Some(text.as_bytes()));
         let _ = Decoder::default().decode(Some(format!("{{\"type\":\"x\",\"a\":{text}}}").as_bytes()));
     }
+
+    #[test]
+    fn what_was_learned_changes_nothing(payloads in prop::collection::vec(like_events(), 1..8)) {
+        let mut warm = Decoder::default();
+        for payload in &payloads {
+            let mut fresh = Decoder::default();
+            let fields = |event: Event<'_>| -> Vec<_> {
+                let field = |(key, value): (Key<'_>, Value<'_>)| {
+                    (key.text().into_owned(), value.kind(), value.raw().to_vec(), *value.number())
+                };
+                event.fields().map(field).collect()
+            };
+            let expected = fresh.decode(Some(payload.as_bytes())).map(fields);
+            prop_assert_eq!(warm.decode(Some(payload.as_bytes())).map(fields), expected);
+        }
+    }
+}
+
+/// Objects of few names in many orders, spaced in many ways, some of them cut.
+fn like_events() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "type",
+        "a",
+        "ab",
+        "abc",
+        r"\u0061",
+        "a_name_of_twenty_seven_byte",
+        "a_name_of_twenty_eight_bytes",
+        "a_name_that_is_longer_than_thirty_two_bytes",
+    ]);
+    let value = prop::sample::select(vec![
+        "1",
+        "1.25",
+        "-12345678.5",
+        "\"x\"",
+        "null",
+        "[1]",
+        "0",
+        "9e9",
+    ]);
+    let fields = prop::collection::vec((name, " ?:[ \n]{0,2}", value), 0..6);
+    (fields, prop::option::weighted(0.1, any::<prop::sample::Index>())).prop_map(|(fields, cut)| {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, colon, value)| format!("\"{name}\"{colon}{value}"))
+            .collect();
+        let mut text = format!("{{\"type\": \"x\", {}}}", fields.join(", ")).replace(", }", "}");
+        if let Some(cut) = cut {
+            text.truncate(cut.index(text.len()));
+        }
+        text
+    })
 }

@@ -13,6 +13,17 @@ pub(super) fn append(column: &[u8], kind: ColumnType, descending: bool, keys: &m
     let (length, bytes) = column.split_first_chunk::<4>().unwrap_or((&super::NULL, &[]));
     match usize::try_from(i32::from_be_bytes(*length)) {
         Err(_) => keys.push(1),
+        Ok(8) if is_ordered_number(kind) => {
+            let value = bytes.first_chunk().copied().map_or(0, u64::from_be_bytes);
+            let value = ordered(value, 63, kind);
+            // Turned over before it is written: reading back what was just written in parts would wait for it.
+            let turn = if descending { u64::MAX } else { 0 };
+            let mut key = [0; 9];
+            key[0] = u8::from(descending).wrapping_neg();
+            key[1..].copy_from_slice(&(value ^ turn).to_be_bytes());
+            keys.extend_from_slice(&key);
+            return;
+        }
         Ok(length) => {
             keys.push(0);
             value(&bytes[..length], kind, keys);
@@ -26,6 +37,26 @@ pub(super) fn append(column: &[u8], kind: ColumnType, descending: bool, keys: &m
 }
 
 #[inline]
+fn is_ordered_number(kind: ColumnType) -> bool {
+    use ColumnType::{Date, Float4, Float8, Int2, Int4, Int8, Timestamp, Timestamptz};
+    matches!(
+        kind,
+        Int2 | Int4 | Int8 | Date | Timestamp | Timestamptz | Float4 | Float8
+    )
+}
+
+/// A number whose sign is bit `sign`, as an unsigned one in the same order.
+#[inline]
+fn ordered(number: u64, sign: u32, kind: ColumnType) -> u64 {
+    let negative = number >> sign & 1 == 1;
+    if negative && matches!(kind, ColumnType::Float4 | ColumnType::Float8) {
+        // Negative floats grow downwards.
+        !number
+    } else {
+        number ^ 1 << sign
+    }
+}
+
 fn value(bytes: &[u8], kind: ColumnType, keys: &mut Vec<u8>) {
     match kind {
         ColumnType::Text | ColumnType::Varchar(_) => {
@@ -33,30 +64,17 @@ fn value(bytes: &[u8], kind: ColumnType, keys: &mut Vec<u8>) {
             keys.extend_from_slice(bytes);
             keys.push(0);
         }
-        ColumnType::Int2
-        | ColumnType::Int4
-        | ColumnType::Int8
-        | ColumnType::Timestamptz
-        | ColumnType::Timestamp
-        | ColumnType::Date => {
-            let start = keys.len();
-            keys.extend_from_slice(bytes);
-            if let Some(sign) = keys.get_mut(start) {
-                *sign ^= 0x80;
-            }
-        }
-        ColumnType::Float8 | ColumnType::Float4 => {
-            // Negative floats grow downwards: all their bits are turned over, of the others the sign alone.
-            let negative = bytes.first().is_some_and(|sign| sign & 0x80 != 0);
-            let start = keys.len();
-            keys.extend(bytes.iter().map(|&byte| if negative { !byte } else { byte }));
-            if !negative && let Some(sign) = keys.get_mut(start) {
-                *sign ^= 0x80;
-            }
+        _ if is_ordered_number(kind) => {
+            let number = bytes
+                .iter()
+                .fold(0, |number, &byte| number << 8 | u64::from(byte));
+            let bits = 8 * u32::try_from(bytes.len()).unwrap_or(8);
+            let key = ordered(number, bits - 1, kind).to_be_bytes();
+            keys.extend_from_slice(&key[8 - bytes.len()..]);
         }
         // Of one length, or with a count of what follows in front.
         ColumnType::Bool | ColumnType::Uuid | ColumnType::Numeric => keys.extend_from_slice(bytes),
-        ColumnType::Json | ColumnType::Jsonb | ColumnType::Bytea => {
+        _ => {
             // A zero is told from the end by what follows it.
             for &byte in bytes {
                 keys.push(byte);

@@ -15,28 +15,37 @@ const POW10: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "most columns are floats, and what a call returns would wait in memory"
+)]
 pub(super) fn float8(value: &Value<'_>) -> Result<f64, Wrong> {
-    if value.kind() != Kind::Number {
-        return match value.kind() {
-            Kind::NaN => Ok(f64::NAN),
-            Kind::Infinity => Ok(f64::INFINITY),
-            Kind::NegInfinity => Ok(f64::NEG_INFINITY),
-            _ => Err(NOT_A_NUMBER),
-        };
+    if value.kind() == Kind::Number {
+        let number = value.number();
+        if number.exact && number.mantissa <= 1 << 53 && (-22..=0).contains(&number.exponent) {
+            // Both operands are exact, so that the one operation rounds once: the result is the nearest f64.
+            #[expect(clippy::cast_precision_loss, reason = "up to 2^53 none is lost")]
+            let whole = number.mantissa as f64;
+            let signed = if number.negative { -whole } else { whole };
+            return Ok(signed / POW10[usize::from(number.exponent.unsigned_abs())]);
+        }
+    }
+    any_float8(value)
+}
+
+fn any_float8(value: &Value<'_>) -> Result<f64, Wrong> {
+    match value.kind() {
+        Kind::Number => {}
+        Kind::NaN => return Ok(f64::NAN),
+        Kind::Infinity => return Ok(f64::INFINITY),
+        Kind::NegInfinity => return Ok(f64::NEG_INFINITY),
+        _ => return Err(NOT_A_NUMBER),
     }
     let number = value.number();
-    if number.exact && number.mantissa <= 1 << 53 {
-        // Both operands are exact, so that the one operation rounds once: the result is the nearest f64.
-        #[expect(clippy::cast_precision_loss, reason = "up to 2^53 none is lost")]
-        let whole = number.mantissa as f64;
-        let signed = if number.negative { -whole } else { whole };
-        match number.exponent {
-            0 => return Ok(signed),
-            down @ -22..0 => return Ok(signed / POW10[usize::from(down.unsigned_abs())]),
-            up @ 1..=22 => return Ok(signed * POW10[usize::from(up.unsigned_abs())]),
-            _ => {}
-        }
+    if number.exact && number.mantissa > 0 && (-19..0).contains(&number.exponent) {
+        let float = quotient(number.mantissa, u32::from(number.exponent.unsigned_abs()));
+        return Ok(if number.negative { -float } else { float });
     }
     let float = parsed::<f64>(value)?;
     if float.is_infinite() {
@@ -46,11 +55,42 @@ pub(super) fn float8(value: &Value<'_>) -> Result<f64, Wrong> {
     }
 }
 
+/// The `f64` nearest to `mantissa / 10^power`, for floats that are written with all their digits: one division of
+/// integers, a fraction of what reading the text again takes. `mantissa` isn't zero, `power` is 19 at most.
+fn quotient(mantissa: u64, power: u32) -> f64 {
+    let divisor = 10_u64.pow(power);
+    let (up, down) = (mantissa.leading_zeros(), divisor.leading_zeros());
+    // Both with their highest bit set: the quotient has 63 or 64 bits.
+    let dividend = u128::from(mantissa << up) << 63;
+    let divisor = divisor << down;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "less than 2^127 / 2^63; and its lower half alone counts"
+    )]
+    let (quotient, low) = ((dividend / u128::from(divisor)) as u64, dividend as u64);
+    let remainder = low.wrapping_sub(quotient.wrapping_mul(divisor));
+    // An f64 keeps 53 bits. Of those that it drops the lowest tells whether anything follows, which is all that
+    // matters for rounding to the nearest, and to the even one of two.
+    #[expect(clippy::cast_precision_loss, reason = "this is the rounding")]
+    let rounded = (quotient | u64::from(remainder != 0)) as f64;
+    // A power of two, by its exponent's bits: exact.
+    rounded * f64::from_bits(u64::from(1023 - 63 + down - up) << 52)
+}
+
 pub(super) fn float4(value: &Value<'_>) -> Result<f32, Wrong> {
     if value.kind() != Kind::Number {
         // NaN and the infinities are the same in both widths.
         #[expect(clippy::cast_possible_truncation, reason = "none of these is a finite number")]
-        return float8(value).map(|float| float as f32);
+        return any_float8(value).map(|float| float as f32);
+    }
+    let number = value.number();
+    if number.exact && number.mantissa <= 1 << 24 && (-10..=0).contains(&number.exponent) {
+        // Exact in f32, like the powers of ten up to the tenth: rounded once, as above.
+        #[expect(clippy::cast_precision_loss, reason = "up to 2^24 none is lost")]
+        let whole = number.mantissa as f32;
+        let signed = if number.negative { -whole } else { whole };
+        #[expect(clippy::cast_possible_truncation, reason = "exact")]
+        return Ok(signed / POW10[usize::from(number.exponent.unsigned_abs())] as f32);
     }
     // From the digits: by way of f64 it would be rounded twice.
     let float = parsed::<f32>(value)?;
@@ -213,4 +253,39 @@ impl<'a> Decimal<'a> {
 /// A place in a payload as a number that may be subtracted.
 pub(super) fn place(at: usize) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quotients_halfway_between_two_floats_go_to_the_even_one() {
+        // 2^53 + 1, + 2, + 3; and 2^52 + 1/2, + 3/2.
+        for text in [
+            "9007199254740993.0",
+            "9007199254740994.0",
+            "9007199254740995.00",
+            "4503599627370496.5",
+            "4503599627370497.5",
+        ] {
+            let (whole, fraction) = text.split_once('.').expect("a point");
+            let mantissa = format!("{whole}{fraction}").parse().expect("digits");
+            let power = u32::try_from(fraction.len()).expect("few");
+            let expected: f64 = text.parse().expect("a float");
+            assert_eq!(quotient(mantissa, power).to_bits(), expected.to_bits(), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        #[test]
+        fn quotients_are_the_nearest_floats(mantissa in 1..=u64::MAX, shift in 0..64_u32, power in 1..=19_u32) {
+            let mantissa = (mantissa >> shift).max(1);
+            let expected: f64 = format!("{mantissa}e-{power}").parse().expect("a float");
+            prop_assert_eq!(quotient(mantissa, power).to_bits(), expected.to_bits());
+        }
+    }
 }

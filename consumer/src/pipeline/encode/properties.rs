@@ -34,13 +34,12 @@ fn printed(bytes: &[u8]) -> String {
             0
         }
     };
-    let whole: String = (0..=weight.max(0))
-        .rev()
-        .map(|power| format!("{:04}", group(power)))
-        .collect();
-    let fraction: String = (1..=scale / 4 + 1)
-        .map(|power| format!("{:04}", group(-power)))
-        .collect();
+    let whole: String = (0..=weight.max(0)).rev().fold(String::new(), |text, power| {
+        text + &format!("{:04}", group(power))
+    });
+    let fraction: String = (1..=scale / 4 + 1).fold(String::new(), |text, power| {
+        text + &format!("{:04}", group(-power))
+    });
     let whole = whole.trim_start_matches('0');
     format!(
         "{}{}.{}",
@@ -182,6 +181,26 @@ proptest! {
         let length = rows.len() / count;
         for row in rows.chunks(length) {
             prop_assert_eq!(columns_of(row), [Some(vec![0, 7])]);
+        }
+    }
+
+    #[test]
+    fn rows_dont_depend_on_what_came_before(
+        turns in prop::collection::vec((prop::collection::vec("[a-du]", 0..6), any::<bool>()), 1..10),
+    ) {
+        let columns = ["a", "b", "c", "d"].map(|name| column(name, ColumnType::Int2));
+        let described = table(columns.into());
+        let mut warm = Encoder::new(&described);
+        let mut decoders = [Decoder::default(), Decoder::default()];
+        for (names, second) in &turns {
+            let fields = names.iter().zip(0..).map(|(name, value)| format!(",\"{name}\":{value}"));
+            let payload = format!("{{\"type\":\"t\"{}}}", fields.collect::<String>());
+            let (mut rows, mut keys, mut unmapped) = (Vec::new(), Vec::new(), Vec::new());
+            let event = decoders[usize::from(*second)].decode(Some(payload.as_bytes())).expect("valid");
+            warm.encode(&event, &coordinates(), &mut rows, &mut keys, &mut |name| unmapped.push(name.to_owned()))
+                .expect("a row");
+            let fresh = row_of(&mut Encoder::new(&described), &payload, &coordinates());
+            prop_assert_eq!(Ok((columns_of(&rows), unmapped)), fresh);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! strings are quoted as the payload writes them: escaped, and cut where they are long.
 
 use crate::dead_letter::{Reason, Refusal};
-use crate::pipeline::decode::{Kind, Value, found};
+use crate::pipeline::decode::{Kind, Value};
 use crate::table::{Column, ColumnType};
 use std::borrow::Cow;
 
@@ -27,8 +27,8 @@ impl Wrong {
         let Self { reason, what } = self;
         let (key, kind) = (shown(key), name(kind));
         let found = match value.kind() {
-            Kind::String | Kind::Number => format!("{} {}", found(value.kind()), shown(value.raw())),
-            other => found(other).to_owned(),
+            Kind::String | Kind::Number => format!("{} {}", value.kind().found(), shown(value.raw())),
+            other => other.found().to_owned(),
         };
         Refusal::new(reason, format!("field \"{key}\": {what} {kind}, found {found}"))
     }

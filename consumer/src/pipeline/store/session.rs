@@ -158,7 +158,7 @@ impl Session {
         let mut phases = Phases::default();
         let mut lap = Lap(Instant::now());
 
-        self.begin(batch.ranges(), sorted).await?;
+        self.begin(batch).await?;
         phases.fence = lap.take();
 
         for (table, rows) in sorted.iter().enumerate() {
@@ -198,7 +198,8 @@ impl Session {
 
     /// Opens the transaction: the fence first, then a lock that keeps the tables as they are until COMMIT, then the
     /// proof that they are what the rows were encoded for. All in one round trip.
-    async fn begin(&self, ranges: &[OffsetRange], sorted: &[SortedRows]) -> Result<(), Interruption> {
+    async fn begin(&self, batch: &Batch) -> Result<(), Interruption> {
+        let ranges = batch.ranges();
         let partitions: Vec<i32> = ranges.iter().map(|range| range.partition.0).collect();
         let expected: Vec<i64> = ranges.iter().map(|range| range.expected.0).collect();
         let next: Vec<i64> = ranges.iter().map(|range| range.next.0).collect();
@@ -216,22 +217,22 @@ impl Session {
             &skipped,
         ];
 
-        let used: Vec<usize> = (0..sorted.len())
-            .filter(|table| !sorted[*table].is_empty())
+        let used: Vec<usize> = (0..self.tables.tables.len())
+            .filter(|table| batch.depends_on(*table))
             .collect();
-        let lock: String = used
+        let locked: Vec<String> = used
             .iter()
-            .map(|table| {
-                format!(
-                    "LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE;",
-                    self.tables.tables[*table].name.quoted()
-                )
-            })
+            .map(|table| self.tables.tables[*table].name.quoted())
             .collect();
+        let lock = if locked.is_empty() {
+            String::new()
+        } else {
+            format!("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE", locked.join(", ONLY "))
+        };
         let oids: Vec<u32> = used.iter().map(|table| self.tables.oids[*table]).collect();
 
         // The futures are polled in this order, so the requests are sent in this order, and PostgreSQL answers in it.
-        let (_, moved, _, fingerprints) = answer(async {
+        let ((), moved, (), fingerprints) = answer(async {
             tokio::try_join!(
                 biased;
                 self.client.batch_execute("BEGIN"),

@@ -1,0 +1,245 @@
+//! What an operator meets: exit codes, probes, numbers, `check`, `migrate`, and secrets that stay secret.
+
+use crate::consumer::{Consumer, PATIENCE, count, expect_settled, last_statistics, load, query};
+use crate::shared::{Scene, kafka, postgres};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use workbench::generator::{Settings, publish};
+use workbench::services::process::Signal;
+use workbench::services::{Postgres, ports, postgres as postgres_options, wait_until};
+
+/// The status and the body of a GET.
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+}
+
+#[test]
+fn ready_and_metrics_follow_what_happens() {
+    let mut own =
+        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    let scene = Scene::new("probes", 2);
+    own.create_database(&scene.database).expect("the database");
+    let port = ports::free_port().expect("a free port");
+    let address = format!("127.0.0.1:{port}");
+    let consumer = Consumer::start_on(&scene, &own, &["--http-listen", &address]);
+    let ready = || get(port, "/ready").is_some_and(|(status, _)| status == 200);
+    assert!(
+        wait_until(PATIENCE, ready),
+        "{:?}\n{}",
+        get(port, "/ready"),
+        consumer.text()
+    );
+    publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    expect_settled(&scene, &own, &consumer, 2000);
+    let no_lag = || {
+        let (_, metrics) = get(port, "/metrics").expect("an answer");
+        let value = |name: &str| {
+            metrics
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+        };
+        value("storage_consumer_messages_consumed_total") == Some(2000.0)
+            && value("storage_consumer_latency_seconds_count") == Some(2000.0)
+            && value("storage_consumer_lag_messages{partition=\"0\"}") == Some(0.0)
+            && value("storage_consumer_lag_messages{partition=\"1\"}") == Some(0.0)
+    };
+    assert!(wait_until(PATIENCE, no_lag), "{:?}", get(port, "/metrics"));
+
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 100), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    assert!(
+        wait_until(PATIENCE, || !ready()),
+        "not ready while PostgreSQL is away"
+    );
+    let (_, why) = get(port, "/ready").expect("an answer");
+    assert!(why.contains("postgres"), "{why}");
+    assert_eq!(get(port, "/live").expect("an answer").0, 200);
+    own.restart().expect("it starts");
+    assert!(wait_until(PATIENCE, ready), "ready again");
+    expect_settled(&scene, &own, &consumer, 2100);
+    consumer.stop();
+}
+
+#[test]
+fn a_stop_under_load_stores_what_is_batched_and_hands_over_clean() {
+    let scene = Scene::new("stop", 3);
+    publish::run(&load(&scene, 200_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &[]);
+    assert!(
+        wait_until(PATIENCE, || count(&scene, postgres()).settled() > 10_000),
+        "{}",
+        consumer.text()
+    );
+    let lines = consumer.stop();
+    let found = count(&scene, postgres());
+    assert_eq!(last_statistics(&lines)["total_consumed"], found.settled());
+    let told = kafka()
+        .group_offsets(&scene.group, &scene.topic)
+        .expect("the group's offsets");
+    let told: i64 = told.iter().filter_map(|partition| partition.current_offset).sum();
+    assert_eq!(
+        u64::try_from(told).expect("a count"),
+        found.settled(),
+        "Kafka was told all that is stored"
+    );
+}
+
+#[test]
+fn a_duration_ends_by_itself_and_a_second_signal_ends_at_once() {
+    let scene = Scene::new("duration", 1);
+    let mut consumer = Consumer::start(&scene, &["--duration", "2"]);
+    assert!(consumer.wait().success(), "{}", consumer.text());
+
+    let mut own =
+        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    own.create_database(&scene.database).expect("the database");
+    let mut consumer = Consumer::start_on(
+        &scene,
+        &own,
+        &["--shutdown-timeout", "600", "--group-id", "other"],
+    );
+    consumer.wait_for_line("partition starts at its stored offset");
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 100), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    consumer.wait_for_line("postgres does not take the work now");
+    consumer.signal(Signal::TERM);
+    consumer.wait_for_line("stopping");
+    assert!(!consumer.has_ended());
+    let second = Instant::now();
+    consumer.signal(Signal::TERM);
+    assert_eq!(consumer.wait().code(), Some(143), "{}", consumer.text());
+    assert!(second.elapsed() < PATIENCE, "it did not wait for its 600 seconds");
+}
+
+#[test]
+fn a_stop_while_postgres_is_away_is_bounded_and_loses_nothing() {
+    let mut own =
+        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    let scene = Scene::new("bounded", 1);
+    own.create_database(&scene.database).expect("the database");
+    let arguments = [
+        "--shutdown-timeout",
+        "2",
+        "--kafka-property",
+        "session.timeout.ms=6000",
+    ];
+    let mut consumer = Consumer::start_on(&scene, &own, &arguments);
+    consumer.wait_for_line("partition starts at its stored offset");
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 100), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    consumer.wait_for_line("postgres does not take the work now");
+    consumer.signal(Signal::TERM);
+    assert_eq!(consumer.wait().code(), Some(75), "{}", consumer.text());
+    own.restart().expect("it starts");
+    let consumer = Consumer::start_on(&scene, &own, &arguments);
+    expect_settled(&scene, &own, &consumer, 100);
+    consumer.stop();
+}
+
+#[test]
+fn check_says_one_line_a_finding() {
+    let scene = Scene::new("check", 2);
+    let run = |kafka_servers: &str, arguments: &[&str]| {
+        let mut check = Consumer::launch(&scene, kafka_servers, postgres().port(), "check", arguments);
+        let code = check.wait().code();
+        (code, check.text())
+    };
+    let servers = kafka().bootstrap();
+    let (code, text) = run(&servers, &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("table server_metrics: does not exist"), "{text}");
+
+    let mut migrate = Consumer::launch(&scene, &servers, postgres().port(), "migrate", &[]);
+    assert!(migrate.wait().success(), "{}", migrate.text());
+    let (code, text) = run(&servers, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("topic check") && text.contains("rows sorted by server_id, timestamp"),
+        "{text}"
+    );
+
+    postgres()
+        .execute(&scene.database, "CREATE TABLE shapes (outline polygon)")
+        .expect("a table");
+    let (code, text) = run(&servers, &["--route", "shape=shapes", "--topic", "nowhere"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("table shapes, column outline: type polygon"),
+        "{text}"
+    );
+    assert!(text.contains("topic nowhere"), "{text}");
+    // What check finds stops the main job, too.
+    let mut consumer = Consumer::start(&scene, &["--route", "shape=shapes"]);
+    assert_eq!(consumer.wait().code(), Some(1), "{}", consumer.text());
+    assert!(consumer.text().contains("column outline"), "{}", consumer.text());
+}
+
+#[test]
+fn mistakes_are_told_at_once_and_secrets_never() {
+    let scene = Scene::new("mistakes", 1);
+    let mut consumer = Consumer::start(
+        &scene,
+        &["--batch-size", "0", "--workers", "many", "--topic", "a b"],
+    );
+    assert_eq!(consumer.wait().code(), Some(64));
+    let text = consumer.text();
+    for option in ["--batch-size", "--workers", "--topic"] {
+        assert!(text.contains(option), "{option}: {text}");
+    }
+    let mut consumer = Consumer::start(&scene, &["--kafka-property", "no.such.property=1"]);
+    assert_eq!(consumer.wait().code(), Some(64), "{}", consumer.text());
+    assert!(consumer.text().contains("no.such.property"));
+
+    let secret = "hunter2-hunter2";
+    let consumer = Consumer::start(
+        &scene,
+        &[
+            "--postgres-password",
+            secret,
+            "--log-level",
+            "DEBUG",
+            "--kafka-property",
+            "sasl.password=hunter2-hunter2",
+        ],
+    );
+    consumer.wait_for_line("waiting for postgres");
+    consumer.signal(Signal::TERM);
+    assert!(!consumer.text().contains(secret), "{}", consumer.text());
+}
+
+#[test]
+fn existing_tables_are_taken_as_they_are() {
+    let scene = Scene::new("existing", 1);
+    let sql = "CREATE TABLE server_metrics (id bigserial PRIMARY KEY, timestamp timestamp NOT NULL, server_id varchar(50),
+                   cpu_usage_percent real, created_at timestamptz DEFAULT now())";
+    postgres().execute(&scene.database, sql).expect("the table");
+    let settings = Settings {
+        services: 1,
+        ..load(&scene, 1000)
+    };
+    publish::run(&settings, &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &[]);
+    expect_settled(&scene, postgres(), &consumer, 1000);
+    let lines = consumer.stop();
+    let unmapped = lines.iter().filter(|line| line["field"] == "rack_id").count();
+    assert_eq!(unmapped, 1, "a field without a column is told once");
+    let filled = "SELECT (count(*) = count(created_at) AND count(*) = count(cpu_usage_percent)) || '' FROM server_metrics";
+    assert_eq!(
+        query(postgres(), &scene.database, filled).as_deref(),
+        Some("true")
+    );
+    let indexes = "SELECT count(*)::text FROM pg_indexes WHERE tablename = 'server_metrics'";
+    assert_eq!(query(postgres(), &scene.database, indexes).as_deref(), Some("1"));
+}

@@ -1,0 +1,132 @@
+//! Promise 5: a fault that passes drops nothing, doubles nothing, and the group stays stable.
+
+use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates, query};
+use crate::shared::{Scene, kafka, postgres};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use workbench::generator::{Settings, publish};
+use workbench::services::{Postgres, postgres as postgres_options, wait_until};
+
+#[test]
+fn postgres_may_crash_and_stay_away_while_events_flow() {
+    let mut own =
+        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    let scene = Scene::new("outage", 3);
+    own.create_database(&scene.database).expect("the database");
+    migrate_with_coordinates(&scene, &own);
+    let consumer = Consumer::start_on(
+        &scene,
+        &own,
+        &[
+            "--max-batch-bytes",
+            "256KiB",
+            "--kafka-property",
+            "max.poll.interval.ms=6000",
+            "--kafka-property",
+            "session.timeout.ms=6000",
+        ],
+    );
+    let stop = AtomicBool::new(false);
+    let settings = Settings {
+        count: None,
+        rate: 3000.0,
+        ..load(&scene, 0)
+    };
+    let sent = thread::scope(|scope| {
+        let sender = scope.spawn(|| publish::run(&settings, &stop, |_| {}).expect("the load is sent"));
+        for _ in 0..2 {
+            let before = count(&scene, &own).settled();
+            assert!(
+                wait_until(PATIENCE, || count(&scene, &own).settled() > before + 2000),
+                "{}",
+                consumer.text()
+            );
+            own.stop_immediate().expect("a crash");
+            // Longer than max.poll.interval.ms: who doesn't poll is thrown out of the group.
+            consumer.wait_for_line("partitions paused");
+            thread::sleep(std::time::Duration::from_secs(7));
+            own.restart().expect("it comes back");
+        }
+        stop.store(true, Ordering::Relaxed);
+        sender.join().expect("the sender ends")
+    });
+    expect_settled(&scene, &own, &consumer, sent.produced);
+    let lines = consumer.stop();
+    let rebalances = lines
+        .iter()
+        .filter(|line| line["message"] == "partitions revoked")
+        .count();
+    assert_eq!(rebalances, 0, "the group stayed stable: {lines:?}");
+}
+
+#[test]
+fn sessions_that_are_terminated_cost_a_retry() {
+    let scene = Scene::new("terminated", 3);
+    migrate_with_coordinates(&scene, postgres());
+    let consumer = Consumer::start(&scene, &[]);
+    let settings = Settings {
+        rate: 20_000.0,
+        ..load(&scene, 100_000)
+    };
+    thread::scope(|scope| {
+        let sender = scope
+            .spawn(|| publish::run(&settings, &AtomicBool::new(false), |_| {}).expect("the load is sent"));
+        let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                         WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while !sender.is_finished() {
+            query(postgres(), &scene.database, terminate);
+            thread::sleep(std::time::Duration::from_millis(150));
+        }
+    });
+    expect_settled(&scene, postgres(), &consumer, 100_000);
+    consumer.stop();
+}
+
+#[test]
+fn servers_that_are_not_there_at_the_start_are_waited_for() {
+    let mut own =
+        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    let scene = Scene::new("waiting", 1);
+    own.create_database(&scene.database).expect("the database");
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    own.stop_fast().expect("it stops");
+    let consumer = Consumer::start_on(&scene, &own, &[]);
+    consumer.wait_for_line("waiting for postgres");
+    own.restart().expect("it starts");
+    expect_settled(&scene, &own, &consumer, 1000);
+    consumer.stop();
+
+    let mut impatient = Consumer::launch(
+        &scene,
+        "127.0.0.1:1",
+        own.port(),
+        "consume",
+        &["--startup-timeout", "1"],
+    );
+    assert_eq!(impatient.wait().code(), Some(69), "{}", impatient.text());
+}
+
+#[test]
+fn retention_that_passed_the_stored_offset_is_told_loudly_and_counted() {
+    let scene = Scene::new("retention", 1);
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &[]);
+    expect_settled(&scene, postgres(), &consumer, 1000);
+    consumer.stop();
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    kafka()
+        .delete_records(&scene.topic, 0, 1300)
+        .expect("the log start moves");
+    let consumer = Consumer::start(&scene, &[]);
+    let line = consumer.wait_for_line("retention has removed messages");
+    assert_eq!(
+        (&line["offsets_lost"], &line["level"]),
+        (&300.into(), &"ERROR".into())
+    );
+    assert!(
+        wait_until(PATIENCE, || count(&scene, postgres()).stored == 1700),
+        "{}",
+        consumer.text()
+    );
+    consumer.stop();
+}
