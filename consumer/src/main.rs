@@ -5,7 +5,7 @@ use storage_consumer::config::{Command, Config};
 use storage_consumer::pipeline::consume::check_properties;
 use storage_consumer::{check, cli, logging, pipeline};
 
-// librdkafka and the rest allocate and free on different threads; this allocator is made for it.
+// librdkafka and our threads allocate and free across threads, which this allocator is made for; it serves C, too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

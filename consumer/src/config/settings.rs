@@ -281,7 +281,7 @@ pub static SETTINGS: &[Setting] = &[
         "Size to which a batch grows while the one before it is stored; the bound of memory",
     )
     .env("MAX_BATCH_BYTES")
-    .default(&["16MiB"])
+    .default(&["8MiB"])
     .kind(Kind::Number),
     Setting::new(
         Group::Events,

@@ -529,10 +529,11 @@ impl Consume {
             tracing::debug!(%error, pause, "could not pause or resume partitions");
         }
         self.paused = pause;
-        tracing::info!(
-            pause,
-            "memory bound reached while postgres is busy: partitions paused or resumed"
-        );
+        if pause {
+            tracing::info!("partitions paused: the memory bound is reached while postgres is busy");
+        } else {
+            tracing::info!("partitions resumed");
+        }
     }
 
     fn take_kafka_error(&mut self, error: KafkaError, now: Instant) -> Result<(), ConsumeError> {

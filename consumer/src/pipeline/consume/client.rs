@@ -42,9 +42,11 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
         .set("topic.metadata.refresh.interval.ms", "30000")
         // Lag and the group's state are read from librdkafka's statistics.
         .set("statistics.interval.ms", "1000")
-        // Memory: what is fetched ahead, and what one answer of a broker may hold.
-        .set("queued.max.messages.kbytes", "16384")
-        .set("fetch.max.bytes", "8388608")
+        // Memory: what is fetched ahead, and what one answer of a broker may hold. An answer is compressed, and five
+        // times as large when it is unpacked. A larger message comes all the same, alone.
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.max.bytes", "1048576")
+        .set("fetch.message.max.bytes", "262144")
         // Without it, the client pauses a whole second whenever it has fetched ahead as much as it may.
         .set("fetch.queue.backoff.ms", "10")
         .set_log_level(RDKafkaLogLevel::Info);
