@@ -7,3 +7,4 @@ mod consumer; // the program under test, and the referee
 mod services; // the services themselves
 mod generator; // load that is there when it says so
 mod exactly_once; // promises 1 to 3
+mod demo; // the whole path, as a newcomer sees it
