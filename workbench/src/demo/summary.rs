@@ -1,5 +1,7 @@
 //! Owns what is told at the end: the account as a table, how fast it went, what it took, and the verdict.
 
+use std::fmt::Write as _;
+
 use super::account::{Account, Entry};
 use super::figures::{Figures, per_second};
 use super::panel::{count, rate, seconds};
@@ -44,13 +46,15 @@ fn table(account: &Account) -> String {
         found: account.rows() + account.dead_letters(),
     };
     text += &line("all", &all);
-    text += &format!(
-        "  Kafka's log holds {}; consumer_offsets: {} consumed = {} stored + {} dead-lettered + {} skipped\n",
+    let offsets = &account.offsets;
+    let _ = writeln!(
+        text,
+        "  Kafka's log holds {}; consumer_offsets: {} consumed = {} stored + {} dead-lettered + {} skipped",
         count(account.log_end),
-        count(account.offsets.next_offset),
-        count(account.offsets.stored),
-        count(account.offsets.dead_lettered),
-        count(account.offsets.skipped),
+        count(offsets.next_offset),
+        count(offsets.stored),
+        count(offsets.dead_lettered),
+        count(offsets.skipped),
     );
     text
 }
