@@ -5,11 +5,11 @@ use super::{Settings, Stage, say, stage};
 use crate::services::in_path;
 
 /// Queries worth trying while events arrive.
-pub(super) const QUERIES: [&str; 4] = [
-    "SELECT reason, count(*), max(detail) FROM dead_letters GROUP BY reason ORDER BY 2 DESC;",
-    "SELECT server_id, count(*), round(max(cpu_usage_percent)) AS cpu FROM server_metrics GROUP BY 1 ORDER BY 3 DESC LIMIT 5;",
-    "SELECT max(now() - timestamp), avg(now() - timestamp) FROM application_metrics WHERE timestamp > now() - interval '5 s';",
-    "SELECT sum(next_offset) AS consumed, sum(stored) AS stored, sum(dead_lettered) AS dead_lettered FROM consumer_offsets;",
+const QUERIES: [&str; 4] = [
+    "SELECT reason, count(*), max(detail) FROM dead_letters GROUP BY 1 ORDER BY 2 DESC;",
+    "SELECT server_id, round(max(cpu_usage_percent)) FROM server_metrics GROUP BY 1 ORDER BY 2 DESC LIMIT 5;",
+    "SELECT service_name, sum(error_count) FROM application_metrics GROUP BY 1 ORDER BY 2 DESC LIMIT 5;",
+    "SELECT sum(next_offset), sum(stored), sum(dead_lettered), sum(skipped) FROM consumer_offsets;",
 ];
 
 pub(super) fn tell(stage: &Stage, settings: &Settings) {

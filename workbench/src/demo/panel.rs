@@ -2,10 +2,10 @@
 //! two seconds.
 
 use std::env;
-use std::io::{IsTerminal as _, stdout};
+use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanCount;
 
 use super::figures::{Figures, Recent, Snapshot, WINDOW};
 use super::load::Load;
@@ -18,14 +18,9 @@ const LINE: Duration = Duration::from_secs(2);
 
 /// Where figures are shown.
 pub(super) struct Panel {
-    canvas: Option<Canvas>,
+    /// How many lines are drawn now; `None` where nothing can be drawn over.
+    drawn: Option<usize>,
     next: Option<Instant>,
-}
-
-/// Lines that are drawn over and over.
-struct Canvas {
-    lines: Vec<ProgressBar>,
-    all: MultiProgress,
 }
 
 /// Whether a person watches, on a terminal that can move its cursor.
@@ -37,10 +32,7 @@ pub fn is_watched() -> bool {
 impl Panel {
     pub(super) fn new() -> Self {
         Self {
-            canvas: is_watched().then(|| Canvas {
-                lines: Vec::new(),
-                all: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()),
-            }),
+            drawn: is_watched().then_some(0),
             next: None,
         }
     }
@@ -62,9 +54,9 @@ impl Panel {
             _ if load.waits() => format!("{phase}, the generator waits for the consumer"),
             _ => phase.to_owned(),
         };
-        if let Some(canvas) = &mut self.canvas {
+        if self.drawn.is_some() {
             self.next = Some(now + REDRAW);
-            canvas.draw(&lines(newest, &recent, figures, elapsed, &phase));
+            self.draw(&lines(newest, &recent, figures, elapsed, &phase));
         } else {
             self.next = Some(now + LINE);
             say(&line(newest, &recent, elapsed, &phase));
@@ -73,24 +65,31 @@ impl Panel {
 
     /// Takes the panel away: the summary says it all once more.
     pub(super) fn end(&mut self) {
-        if let Some(canvas) = self.canvas.take() {
-            let _ = canvas.all.clear();
-        }
+        self.draw(&[]);
+        self.drawn = None;
+    }
+
+    /// Draws over what was drawn before, in one write. The cursor stays below, where the terminal's echo of a Ctrl-C
+    /// is wiped away by the next one.
+    fn draw(&mut self, lines: &[String]) {
+        let Some(drawn) = &mut self.drawn else { return };
+        let up = match *drawn {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A"),
+        };
+        // Without wrapping, the terminal cuts a line that is too long for it.
+        let text = lines.join("\n");
+        let end = if lines.is_empty() { "" } else { "\n" };
+        let mut out = stdout().lock();
+        let _ = write!(out, "{up}\r\x1b[J\x1b[?7l{text}{end}\x1b[?7h");
+        let _ = out.flush();
+        *drawn = lines.len();
     }
 }
 
-impl Canvas {
-    fn draw(&mut self, texts: &[String]) {
-        while self.lines.len() < texts.len() {
-            // `wide_msg` cuts a line that is too long for the terminal.
-            let style = ProgressStyle::with_template("{wide_msg}").expect("the template is well-formed");
-            self.lines
-                .push(self.all.add(ProgressBar::new_spinner().with_style(style)));
-        }
-        for (line, text) in self.lines.iter().zip(texts) {
-            line.set_message(text.clone());
-            line.tick();
-        }
+impl Drop for Panel {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

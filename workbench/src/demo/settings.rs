@@ -18,7 +18,7 @@ Environment:
   DEMO_RATE       events a second [default: 2000]; 0 is as many as the consumer takes
   DEMO_MALFORMED  the share of messages that must be refused, 0 to 1 [default: 0.01]
   DEMO_SECONDS    how long, 0 is without end [default: without end on a terminal, else 30]
-  DEMO_MAX_LAG    the generator waits while so many events are under way [default: 50000]
+  DEMO_MAX_LAG    the generator waits while about so many events are under way [default: 50000]
   STORAGE_CONSUMER_BIN  another consumer than the one beside this program
 The consumer takes its own variables too, as BATCH_SIZE, COMMIT_INTERVAL, WORKERS, LOG_LEVEL.
 NO_COLOR, or an output that is no terminal: a plain line every two seconds.";

@@ -67,13 +67,13 @@ fn speed(figures: &Figures, produced: &Summary) -> String {
     let quantile = |share| seconds(last.latency.quantile(share));
     let per_event = last.usage.cpu_seconds * 1e6 / per_second(last.consumed.max(1), 1.0);
     format!(
-        "  rate       {} events/s produced in {:.1} s, {} settled in {elapsed:.1} s\n  \
+        "  rate       {} events/s over {:.1} s; the last one was committed {:.1} s later\n  \
            latency    p50 {}, p99 {}: from the event's timestamp in Kafka to the commit of its row, whole run\n  \
            batches    {} transactions, {} messages each on average\n  \
            consumer   {:.0} MB of memory at most, {:.1} s of CPU ({per_event:.1} µs an event)\n",
         rate(produced.rate()),
         produced.elapsed.as_secs_f64(),
-        rate(per_second(last.consumed, elapsed)),
+        (elapsed - produced.elapsed.as_secs_f64()).max(0.0),
         quantile(0.5),
         quantile(0.99),
         count(last.batches),
