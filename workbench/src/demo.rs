@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
 pub mod settings; // what is asked for, from DEMO_… variables
 mod stage; // the services and the consumer
@@ -52,10 +52,10 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> anyhow::Result<bool> {
             say(&format!("  the logs are kept in {}", stage.keep().display()));
             Ok(false)
         }
-        Err(error) => Err(error.context(format!(
-            "the demo failed; the logs are kept in {}",
+        Err(error) => Err(anyhow!(
+            "{error:#}; the logs are kept in {}",
             stage.keep().display()
-        ))),
+        )),
     }
 }
 

@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::database::Database;
 use super::figures::Figures;
+use super::panel::count;
 use super::{Stage, stage};
 use crate::generator::Summary;
 
@@ -62,13 +63,13 @@ impl Account {
         figures: &Figures,
     ) -> anyhow::Result<Self> {
         let mut tables = Vec::new();
-        for (name, count) in [
+        for (name, produced) in [
             ("server_metrics", produced.server_metrics),
             ("application_metrics", produced.application_metrics),
         ] {
             tables.push(Entry {
                 name: name.to_owned(),
-                produced: count,
+                produced,
                 found: database.number(&format!("SELECT count(*) FROM {name}"))?,
             });
         }
@@ -115,7 +116,11 @@ impl Account {
         let mut told = Vec::new();
         let mut equal = |what: &str, expected: u64, found: u64| {
             if expected != found {
-                told.push(format!("{what}: expected {expected}, found {found}"));
+                told.push(format!(
+                    "{what}: expected {}, found {}",
+                    count(expected),
+                    count(found)
+                ));
             }
         };
         equal("messages in Kafka's log", self.acknowledged, self.log_end);
@@ -163,7 +168,7 @@ impl Account {
                 0,
                 format!(
                     "the broker removed {} events before the consumer had read them{remedy}",
-                    self.lost
+                    count(self.lost)
                 ),
             );
         }

@@ -234,20 +234,20 @@ fn storage_consumer() -> anyhow::Result<PathBuf> {
         .with_context(|| format!("{} is not built: run make demo", program.display()))
 }
 
-/// The message of the last line that asks for a person, in a log of JSON lines; of a mistake in the configuration,
-/// which is told as plain text, the first line.
+/// What asks for a person in a log: the message of its last such line. Mistakes in the configuration are told as plain
+/// text, before there is a log: all of it but the hint at its end.
 fn last_error(log: &str) -> Option<String> {
-    let mut plain = None;
-    for line in log.lines().rev() {
-        let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else {
-            plain = Some(line).filter(|line| !line.is_empty()).or(plain);
-            continue;
-        };
-        if line["level"] == "ERROR" {
-            return line["message"].as_str().map(str::to_owned);
+    let mut plain = Vec::new();
+    let mut last = None;
+    for line in log.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match serde_json::from_str::<serde_json::Value>(line) {
+            Ok(line) if line["level"] == "ERROR" => last = line["message"].as_str().map(str::to_owned),
+            Ok(_) => {}
+            Err(_) if line.starts_with("For all options") => {}
+            Err(_) => plain.push(line),
         }
     }
-    plain.map(str::to_owned)
+    last.or_else(|| (!plain.is_empty()).then(|| plain.join(" ")))
 }
 
 #[cfg(test)]
@@ -260,8 +260,8 @@ mod tests {
                    {\"level\":\"INFO\",\"message\":\"three\"}\n";
         assert_eq!(last_error(log).as_deref(), Some("two"));
         assert_eq!(
-            last_error("--batch-size: `x`\n\nFor all options, …\n").as_deref(),
-            Some("--batch-size: `x`")
+            last_error("a mistake:\n  --batch-size: `x`\n\nFor all options, …\n").as_deref(),
+            Some("a mistake: --batch-size: `x`")
         );
         assert_eq!(last_error(""), None);
     }

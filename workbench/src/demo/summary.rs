@@ -49,7 +49,7 @@ fn table(account: &Account) -> String {
     let offsets = &account.offsets;
     let _ = writeln!(
         text,
-        "  Kafka's log holds {}; consumer_offsets: {} consumed = {} stored + {} dead-lettered + {} skipped",
+        "  Kafka's log ends at {}, consumer_offsets at {}: {} stored + {} dead-lettered + {} skipped",
         count(account.log_end),
         count(offsets.next_offset),
         count(offsets.stored),
