@@ -2,7 +2,7 @@
 
 COMPOSE ?= docker compose -f compose.yaml
 # rustup's own folder, where a shell that is older than the installation does not find it yet.
-CARGO ?= $(or $(shell command -v cargo),$(HOME)/.cargo/bin/cargo)
+CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 # Where cargo puts what it builds; the demo is started from there.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
