@@ -1,7 +1,8 @@
 # The commands of this repository. `make help` lists them.
 
 COMPOSE ?= docker compose -f compose.yaml
-CARGO ?= cargo
+# rustup's own folder, where a shell that is older than the installation does not find it yet.
+CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 # Where cargo puts what it builds; the demo is started from there.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -12,9 +13,10 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
 
 demo: ## the whole path on this machine, embedded: events, Kafka, PostgreSQL, and the proof
-	@scripts/setup demo
-	@$(CARGO) build --quiet --release --bin storage-consumer --bin event-generator --bin demo
-	@exec $(TARGET)/release/demo $(DEMO_ARGS)
+	@scripts/setup $(if $(filter apache,$(DEMO_KAFKA)),test,demo)
+	@test -x $(TARGET)/release/demo || echo "building: the first time takes some minutes, later it starts at once"
+	@$(CARGO) build --release --bin storage-consumer --bin demo
+	@exec $(TARGET)/release/demo
 
 test: ## every test, the ones on a real Kafka and a real PostgreSQL included
 	@scripts/setup test

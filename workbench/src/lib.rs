@@ -2,3 +2,4 @@
 
 pub mod generator; // a datacenter's metric events, as many and as broken as asked for
 pub mod services; // real PostgreSQL and real Kafka on loopback
+pub mod demo; // the whole path on one machine, watched and proved

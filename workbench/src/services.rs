@@ -62,7 +62,7 @@ fn cache_folder() -> PathBuf {
 }
 
 /// The first program of this name in `PATH`.
-fn in_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+pub(crate) fn in_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     let program = program.as_ref();
     env::split_paths(&env::var_os("PATH")?)
         .map(|folder| folder.join(program))

@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Folder {
     folder: TempDir,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -37,12 +37,21 @@ impl Folder {
         let lock = File::create(folder.path().join(LOCK))?;
         lock.try_lock()
             .context("a new temporary folder is locked already")?;
-        Ok(Self { folder, _lock: lock })
+        Ok(Self { folder, lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Leaves the folder where it is, for a person to look into; no later process removes it.
+    pub fn keep(self) -> PathBuf {
+        let path = self.folder.keep();
+        // Without this file it is not one of those that are swept.
+        let _ = fs::remove_file(path.join(LOCK));
+        drop(self.lock);
+        path
     }
 }
 
@@ -96,6 +105,14 @@ mod tests {
         fs::write(path.join("file"), "data").expect("writable");
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_kept_folder_is_never_swept() {
+        let path = Folder::new().expect("a folder").keep();
+        assert!(remove_if_abandoned(&path).is_err(), "it has no lock");
+        assert!(path.exists());
+        fs::remove_dir(&path).expect("nothing is left in it");
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub struct Launch {
     program: PathBuf,
     arguments: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
+    withheld: Vec<OsString>,
     log: PathBuf,
     user: Option<User>,
     last_signal: &'static str,
@@ -74,6 +75,7 @@ impl Launch {
             program: program.into(),
             arguments: Vec::new(),
             variables: Vec::new(),
+            withheld: Vec::new(),
             log: log.into(),
             user: None,
             last_signal: "KILL",
@@ -99,6 +101,13 @@ impl Launch {
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.variables
             .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Keeps an environment variable of ours from it.
+    #[must_use]
+    pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.withheld.push(name.as_ref().to_owned());
         self
     }
 
@@ -147,6 +156,9 @@ impl Launch {
             }
             command
         };
+        for name in &self.withheld {
+            command.env_remove(name);
+        }
         command
             .args(&self.arguments)
             .envs(self.variables)

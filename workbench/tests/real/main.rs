@@ -11,3 +11,4 @@ mod contract; // the event contract, promises 4 and 6
 mod outages; // promise 5
 mod group; // members, other consumers, zombies
 mod operation; // exit codes, probes, numbers, check, secrets
+mod demo; // the whole path, as a newcomer sees it
