@@ -175,11 +175,9 @@ async fn supervise(
                 let now = metrics.statistics();
                 tracing::info!(flatten = now.line(&before, STATISTICS_INTERVAL, started.elapsed()), "statistics");
                 before = now;
-                if !joined && deadline.is_none() {
-                    let reasons = health.not_ready(Instant::now());
-                    if !reasons.is_empty() {
-                        tracing::warn!(reasons = reasons.join("; "), "not ready yet: waiting");
-                    }
+                let reasons = health.not_ready(Instant::now());
+                if deadline.is_none() && !reasons.is_empty() {
+                    tracing::warn!(reasons = reasons.join("; "), "not ready: waiting, nothing is lost");
                 }
             }
             () = tokio::time::sleep(Duration::from_millis(100)), if deadline.is_some() || (join_deadline.is_some() && !joined) => {

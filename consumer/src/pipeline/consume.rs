@@ -3,24 +3,25 @@
 //! tokio-postgres.
 
 mod client; // the Kafka client's properties
+mod group; // what is assigned and revoked
 mod start; // where a partition starts that has no stored offset, or one that Kafka no longer has
+mod poll; // messages into the filling batch
 
 pub use self::client::check_properties;
 
-use super::batch::{Batch, Incoming};
+use super::batch::Batch;
 use super::commit::Advisory;
-use super::rebalance::{Assignment, Context, Decision, KafkaConsumer, Position, give_back, plain_list};
+use super::rebalance::{Assignment, Context, KafkaConsumer};
 use super::routing::Routing;
 use super::store::{Command, Outcome, StoreError};
 use crate::config::{BatchConfig, KafkaConfig};
 use crate::health::WorkerHealth;
 use crate::metrics::Metrics;
 use crate::offsets::{Offset, Partition};
-use crate::table::{Coordinates, SharedTables};
+use crate::table::SharedTables;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use rdkafka::error::KafkaError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -29,19 +30,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// The loop turns at least so often, for probes and librdkafka's timers; all that matters wakes it before.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
-
-/// A store that has been busy for so long with the filling batch full is in an outage: then partitions are paused,
-/// and polling goes on. Before, not polling is enough, and keeps what librdkafka has fetched already.
-const PAUSE_AFTER: Duration = Duration::from_secs(1);
-
-/// An assignment is acknowledged after so long even if PostgreSQL has not said where its partitions stand.
-const ADOPT_AFTER: Duration = Duration::from_secs(5);
-
-/// What is sealed may take so long when its partitions are revoked.
-const REVOKE_WITHIN: Duration = Duration::from_secs(10);
-
-/// After an error that concerns the start of partitions, the next attempt waits so long.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a consume loop ends before it is asked to.
 #[derive(Debug, thiserror::Error)]
@@ -194,8 +182,6 @@ impl Consume {
             .or(self.filling.opened_at())
     }
 
-    // ---- The store -------------------------------------------------------------------------------------------
-
     fn take_outcomes(&mut self, now: Instant) -> Result<(), ConsumeError> {
         loop {
             match self.parts.outcomes.try_recv() {
@@ -309,258 +295,6 @@ impl Consume {
             .map_err(|_| ConsumeError::StoreGone)
     }
 
-    // ---- The group -------------------------------------------------------------------------------------------
-
-    /// One decision after the other: the next is looked at when the one before is acknowledged.
-    fn carry_out_decisions(&mut self, now: Instant) {
-        loop {
-            if let Some((partitions, until)) = self.revoking.take() {
-                let sealed = |asked: &InFlight| {
-                    asked.oldest.is_some() && asked.partitions.iter().any(|p| partitions.contains(p))
-                };
-                if self.in_flight.as_ref().is_some_and(sealed) && now < until {
-                    self.revoking = Some((partitions, until));
-                    return;
-                }
-                self.acknowledge_revoked(&partitions, now);
-            }
-            if let Some((partitions, until)) = self.assigning.take() {
-                if !self.assignment.all_known(&partitions) && now < until {
-                    self.assigning = Some((partitions, until));
-                    return;
-                }
-                self.acknowledge_assigned(partitions);
-            }
-            match self.consumer.context().next_decision() {
-                Some(Decision::Assigned(partitions)) => {
-                    tracing::info!(partitions = %Numbers(&partitions), "partitions assigned");
-                    self.parts.metrics.rebalances.increment(1);
-                    self.assignment.add(&partitions);
-                    self.to_load.extend(partitions.iter().copied());
-                    self.assigning = Some((partitions, now + ADOPT_AFTER));
-                }
-                Some(Decision::Revoked(partitions)) => {
-                    let lost = self.consumer.assignment_lost();
-                    tracing::info!(partitions = %Numbers(&partitions), lost, "partitions revoked");
-                    self.parts.metrics.rebalances.increment(1);
-                    self.forget(&partitions);
-                    self.revoking = Some((partitions, if lost { now } else { now + REVOKE_WITHIN }));
-                }
-                None => break,
-            }
-        }
-        if !self.consumer.context().has_decisions() {
-            self.restart_partitions(now);
-        }
-    }
-
-    /// What is read but not sealed is forgotten: PostgreSQL knows where to go on.
-    fn forget(&mut self, partitions: &[Partition]) {
-        self.assignment.remove(partitions);
-        self.filling.forget(&|partition| partitions.contains(&partition));
-        self.to_start
-            .retain(|(partition, _)| !partitions.contains(partition));
-        for partition in partitions {
-            self.to_load.remove(partition);
-            self.to_restart.remove(partition);
-            self.parts.metrics.partition_leaves(*partition);
-        }
-    }
-
-    fn acknowledge_revoked(&mut self, partitions: &[Partition], now: Instant) {
-        let assignment = &self.assignment;
-        self.advisory.tell(&self.consumer, &self.topic, now, |p| {
-            assignment.owns(p) || partitions.contains(&p)
-        });
-        if let Err(error) = give_back(&self.consumer, &self.topic, partitions) {
-            tracing::warn!(%error, "could not give partitions back");
-        }
-    }
-
-    fn acknowledge_assigned(&mut self, mut partitions: Vec<Partition>) {
-        if let Err(error) = self.assignment.adopt(&self.consumer, &self.topic, &partitions) {
-            // The group has decided anew in the meantime; its next decision follows.
-            tracing::warn!(%error, "could not take over assigned partitions");
-        }
-        if self.paused {
-            let list = plain_list(&self.topic, partitions.drain(..));
-            let _ = self.consumer.pause(&list);
-        }
-    }
-
-    /// PostgreSQL has said where partitions stand.
-    fn take_positions(&mut self, asked: &[Partition], offsets: &BTreeMap<Partition, Offset>, now: Instant) {
-        let mut without_row = Vec::new();
-        for partition in asked.iter().copied() {
-            // Gone in the meantime, or gone and come back, and asked for once more.
-            if !self.assignment.owns(partition) || self.to_load.contains(&partition) {
-                continue;
-            }
-            let Some(offset) = offsets.get(&partition).copied() else {
-                without_row.push(partition);
-                continue;
-            };
-            tracing::info!(
-                partition = partition.0,
-                offset = offset.0,
-                "partition starts at its stored offset"
-            );
-            self.assignment.set_position(
-                partition,
-                Position {
-                    expected: offset,
-                    read_next: offset,
-                },
-            );
-            self.parts.metrics.partition_starts(partition, offset);
-            // A consumer that was killed has perhaps not told it.
-            self.advisory.stored(partition, offset);
-            if self.assignment.is_adopted(partition) {
-                self.to_restart.insert(partition);
-            }
-        }
-        if without_row.is_empty() {
-            return;
-        }
-        match start::first_offsets(&self.consumer, &self.parts.kafka, &without_row) {
-            Ok(found) => self.to_start.extend(found),
-            Err(error) => {
-                self.tell_kafka_error(&error, now);
-                self.to_load.extend(without_row);
-                self.load_after = now + TRY_AGAIN_AFTER;
-            }
-        }
-    }
-
-    /// Starts reading where the position is another one than librdkafka's.
-    fn restart_partitions(&mut self, now: Instant) {
-        if self.out_of_range && now >= self.load_after {
-            match start::back_in_range(
-                &self.consumer,
-                &self.parts.kafka,
-                &mut self.assignment,
-                &self.parts.metrics,
-            ) {
-                Ok(()) => {
-                    self.out_of_range = false;
-                    let assignment = &self.assignment;
-                    self.to_restart
-                        .extend(assignment.partitions().filter(|p| assignment.is_adopted(*p)));
-                }
-                Err(error) => {
-                    self.tell_kafka_error(&error, now);
-                    self.load_after = now + TRY_AGAIN_AFTER;
-                }
-            }
-        }
-        if self.to_restart.is_empty() {
-            return;
-        }
-        let partitions: Vec<Partition> = std::mem::take(&mut self.to_restart).into_iter().collect();
-        if let Err(error) = self.assignment.restart(&self.consumer, &self.topic, &partitions) {
-            tracing::warn!(%error, "could not start reading partitions again");
-        }
-        if self.paused {
-            self.pause(true);
-        }
-    }
-
-    fn tell_kafka(&mut self, now: Instant) {
-        let assignment = &self.assignment;
-        self.advisory.tell(&self.consumer, &self.topic, now, |partition| {
-            assignment.owns(partition)
-        });
-    }
-
-    // ---- Messages --------------------------------------------------------------------------------------------
-
-    /// Takes up to `--max-poll-records` messages. Whether there may be more.
-    fn poll(&mut self, now: Instant) -> Result<bool, ConsumeError> {
-        if self.is_full() {
-            let since = *self.full_since.get_or_insert(now);
-            if !self.paused {
-                if now - since < PAUSE_AFTER {
-                    return Ok(false);
-                }
-                self.pause(true);
-            }
-        } else {
-            self.full_since = None;
-            if self.paused {
-                self.pause(false);
-            }
-        }
-        for _ in 0..self.parts.kafka.max_poll_records {
-            // Not a field's borrow: the message borrows the client, and is taken into the batch beside it.
-            let Self { consumer, .. } = self;
-            match consumer.poll(Duration::ZERO) {
-                None => return Ok(false),
-                Some(Ok(message)) => take(
-                    &message,
-                    &self.topic,
-                    &mut self.assignment,
-                    &mut self.filling,
-                    &mut self.parts.routing,
-                    &self.parts.tables,
-                    now,
-                ),
-                Some(Err(error)) => self.take_kafka_error(error, now)?,
-            }
-            if self.is_full() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn pause(&mut self, pause: bool) {
-        let assignment = &mut self.assignment;
-        let partitions: Vec<Partition> = assignment.partitions().collect();
-        let known = partitions
-            .into_iter()
-            .filter(|partition| assignment.all_known(&[*partition]));
-        let list = plain_list(&self.topic, known);
-        let done = if pause {
-            self.consumer.pause(&list)
-        } else {
-            self.consumer.resume(&list)
-        };
-        if let Err(error) = done {
-            tracing::debug!(%error, pause, "could not pause or resume partitions");
-        }
-        self.paused = pause;
-        if pause {
-            tracing::info!("partitions paused: the memory bound is reached while postgres is busy");
-        } else {
-            tracing::info!("partitions resumed");
-        }
-    }
-
-    fn take_kafka_error(&mut self, error: KafkaError, now: Instant) -> Result<(), ConsumeError> {
-        match error {
-            KafkaError::MessageConsumptionFatal(_) => return Err(ConsumeError::Fatal(error)),
-            // `auto.offset.reset=error`: the offset is not in the log. librdkafka must never skip by itself.
-            KafkaError::MessageConsumption(
-                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-            ) => {
-                self.out_of_range = true;
-            }
-            error => self.tell_kafka_error(&error, now),
-        }
-        Ok(())
-    }
-
-    fn tell_kafka_error(&mut self, error: &KafkaError, now: Instant) {
-        const TELL_AGAIN: Duration = Duration::from_secs(10);
-        self.parts.health.kafka_failed(&error.to_string());
-        if self.kafka_error_told.is_none_or(|at| now - at >= TELL_AGAIN) {
-            self.kafka_error_told = Some(now);
-            tracing::warn!(%error, topic = self.topic, "kafka: waiting, nothing is lost");
-        }
-    }
-
-    // ---- The end ---------------------------------------------------------------------------------------------
-
     /// Stores what is batched, tells Kafka, leaves the group.
     fn finish(mut self) -> Result<(), ConsumeError> {
         let until = Instant::now() + self.parts.shutdown_timeout;
@@ -594,70 +328,5 @@ impl Drop for Consume {
     /// Leaves the group: the client gives its partitions back and closes when it is dropped.
     fn drop(&mut self) {
         self.consumer.context().close();
-    }
-}
-
-/// Takes one message into the filling batch. (Not a method: the message borrows the client.)
-fn take(
-    message: &BorrowedMessage<'_>,
-    topic: &str,
-    assignment: &mut Assignment,
-    filling: &mut Batch,
-    routing: &mut Routing,
-    tables: &SharedTables,
-    now: Instant,
-) {
-    let partition = Partition(message.partition());
-    let offset = Offset(message.offset());
-    // A message of a partition that was given back or waits for its position is a leftover: it comes again, to
-    // whoever reads the partition then. The same holds for one before the position.
-    let Some(position) = assignment
-        .position(partition)
-        .filter(|position| offset >= position.read_next)
-    else {
-        return;
-    };
-    if filling.is_empty() {
-        let current = tables.current();
-        routing.refresh(&current);
-        filling.open(routing.generation(), routing.tables(), now);
-    }
-    let timestamp_ms = match message.timestamp() {
-        Timestamp::NotAvailable => None,
-        Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => Some(ms),
-    };
-    let at = Coordinates {
-        topic,
-        partition,
-        offset,
-        timestamp_ms,
-        key: message.key(),
-    };
-    routing.take(
-        filling,
-        &Incoming {
-            at,
-            payload: message.payload(),
-        },
-        position.expected,
-    );
-    *position = Position {
-        expected: offset.next(),
-        read_next: offset.next(),
-    };
-}
-
-/// Partition numbers, for a log line.
-struct Numbers<'a>(&'a [Partition]);
-
-impl std::fmt::Display for Numbers<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (place, partition) in self.0.iter().enumerate() {
-            if place > 0 {
-                f.write_str(",")?;
-            }
-            partition.fmt(f)?;
-        }
-        Ok(())
     }
 }

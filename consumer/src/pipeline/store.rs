@@ -3,8 +3,10 @@
 
 mod session; // one connection: prepared statements, the transaction step by step
 mod isolate; // finds the rows that PostgreSQL refuses
+mod trial; // the attempts at one request
 
 use self::session::{Interruption, Phases, Session};
+use self::trial::Trial;
 use super::batch::{Batch, SortedRows};
 use super::routing::Routing;
 use crate::config::PostgresConfig;
@@ -12,12 +14,11 @@ use crate::health::PostgresHealth;
 use crate::metrics::Metrics;
 use crate::offsets::{Offset, Partition};
 use crate::postgres::{self, Fault};
-use crate::retry::Backoff;
 use crate::table::SharedTables;
 use crate::table::catalog::{self, CatalogError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What the store is asked for. One at a time: the next when the outcome is there.
@@ -432,45 +433,5 @@ impl Store {
 fn recycle(batch: &mut Batch, sorted: &mut Vec<SortedRows>) {
     for (table, rows) in sorted.drain(..).enumerate() {
         batch.recycle(table, rows);
-    }
-}
-
-/// The attempts at one request.
-struct Trial {
-    backoff: Backoff,
-    since: Instant,
-    told_at: Option<Instant>,
-    told: bool,
-    /// The catalog was read again, and said nothing new.
-    catalog_read: bool,
-}
-
-impl Trial {
-    /// An outage is told when it begins, and then once in a while.
-    const TELL_AGAIN: Duration = Duration::from_secs(10);
-
-    fn new() -> Self {
-        Self {
-            backoff: Backoff::new(),
-            since: Instant::now(),
-            told_at: None,
-            told: false,
-            catalog_read: false,
-        }
-    }
-
-    async fn pause(&mut self, reason: &str) {
-        let pause = self.backoff.next_pause();
-        if self.told_at.is_none_or(|at| at.elapsed() >= Self::TELL_AGAIN) {
-            self.told_at = Some(Instant::now());
-            self.told = true;
-            tracing::warn!(
-                reason,
-                attempts = self.backoff.attempts(),
-                retry_in_sec = pause.as_secs_f64(),
-                "postgres does not take the work now; it is kept and sent again",
-            );
-        }
-        tokio::time::sleep(pause).await;
     }
 }

@@ -181,7 +181,9 @@ fn hostile_messages_end_as_the_contract_says() {
                 assert_ne!(found, "0", "{shown}: {condition}");
             }
             Letter(reason) => {
-                let bytes: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+                let bytes: String = payload
+                    .iter()
+                    .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
                 let sql = format!(
                     "SELECT reason || ' ' || (payload = '\\x{bytes}'::bytea) || ' ' || (key = 'a key'::bytea)
                      FROM dead_letters WHERE \"offset\" = {offset}"
@@ -285,7 +287,7 @@ fn a_new_event_type_needs_a_table_and_a_flag_and_columns_may_come_and_go() {
             "{:?}\n{}",
             count(&scene, postgres()),
             consumer.text()
-        )
+        );
     };
     letters(3);
     let row = "SELECT concat_ws('|', gpu_id, load, ok, day, extra, id IS NOT NULL, seen IS NOT NULL, kafka_topic = current_database(),

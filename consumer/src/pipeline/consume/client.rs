@@ -38,8 +38,8 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
         .set("client.id", "storage-consumer")
         .set("allow.auto.create.topics", "false")
         .set("socket.keepalive.enable", "true")
-        // New partitions of the topic are found within so long.
-        .set("topic.metadata.refresh.interval.ms", "30000")
+        // A topic that is created later, and new partitions, are found within so long.
+        .set("topic.metadata.refresh.interval.ms", "10000")
         // Lag and the group's state are read from librdkafka's statistics.
         .set("statistics.interval.ms", "1000")
         // Memory: what is fetched ahead, and what one answer of a broker may hold. An answer is compressed, and five
