@@ -190,17 +190,21 @@ impl Metrics {
         !known
     }
 
-    /// The stored offset of a partition that this process reads now.
+    /// This process reads the partition now, from that stored offset on.
     pub fn partition_starts(&self, partition: Partition, next: Offset) {
-        self.position(partition, |position| position.next = Some(next.0));
+        let position = Position {
+            next: Some(next.0),
+            end: None,
+        };
+        self.positions
+            .lock()
+            .expect("not poisoned")
+            .insert(partition, position);
     }
 
     /// The end of a partition's log, as last heard.
     pub fn partition_ends(&self, partition: Partition, end: Offset) {
-        let mut positions = self.positions.lock().expect("not poisoned");
-        if let Some(position) = positions.get_mut(&partition) {
-            position.end = Some(end.0);
-        }
+        self.position(partition, |position| position.end = Some(end.0));
     }
 
     /// This process reads the partition no more.
@@ -208,14 +212,11 @@ impl Metrics {
         self.positions.lock().expect("not poisoned").remove(&partition);
     }
 
+    /// What is heard of a partition that another process reads by now is nothing to tell here.
     fn position(&self, partition: Partition, change: impl FnOnce(&mut Position)) {
-        change(
-            self.positions
-                .lock()
-                .expect("not poisoned")
-                .entry(partition)
-                .or_default(),
-        );
+        if let Some(position) = self.positions.lock().expect("not poisoned").get_mut(&partition) {
+            change(position);
+        }
     }
 
     /// Messages that are in Kafka and not yet stored, per partition of this process; those whose end is known.

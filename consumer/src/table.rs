@@ -207,18 +207,17 @@ impl SharedTables {
         Arc::clone(&self.lock())
     }
 
-    /// Takes in what the catalog says now. Whether it differs from the newest generation: then it is the next one.
-    pub fn update(&self, tables: Vec<Table>, oids: Vec<u32>) -> bool {
+    /// Takes in what the catalog says now; where it differs from the newest generation, it is the next one.
+    pub fn update(&self, tables: Vec<Table>, oids: Vec<u32>) {
         let mut current = self.lock();
-        let changed = current.tables != tables || current.oids != oids;
-        if changed {
+        if current.tables != tables || current.oids != oids {
+            let generation = current.generation + 1;
             *current = Arc::new(Tables {
-                generation: current.generation + 1,
+                generation,
                 tables,
                 oids,
             });
         }
-        changed
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Tables>> {

@@ -222,12 +222,8 @@ impl Store {
                         Err(interruption) => self.recover(interruption, &mut trial).await?,
                     }
                 }
-                other => {
-                    self.recover(other, &mut trial).await?;
-                    if batch.generation() != self.shared.tables.current().generation {
-                        recycle(&mut batch, &mut sorted);
-                    }
-                }
+                Interruption::Outdated => recycle(&mut batch, &mut sorted),
+                other => self.recover(other, &mut trial).await?,
             }
         }
     }
@@ -293,6 +289,10 @@ impl Store {
     /// PostgreSQL says that the database is not as expected: the catalog is read again, once a request.
     async fn look_at_tables_again(&mut self, said: String, trial: &mut Trial) -> Result<Next, StoreError> {
         let known = self.shared.tables.current();
+        let used = self
+            .session
+            .as_ref()
+            .map_or(known.generation, |session| session.tables.generation);
         let names: Vec<_> = known.tables.iter().map(|table| table.name.clone()).collect();
         let read = match &self.session {
             Some(session) => catalog::read(&session.client, &names).await,
@@ -303,8 +303,9 @@ impl Store {
         };
         match read {
             Ok(catalog) => {
-                let changed = self.shared.tables.update(catalog.tables, catalog.oids);
-                if changed {
+                self.shared.tables.update(catalog.tables, catalog.oids);
+                // Another worker may have been first to see it.
+                if self.shared.tables.current().generation != used {
                     tracing::info!(
                         reason = said,
                         "tables have changed, their columns were read again"

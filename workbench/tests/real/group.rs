@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 use workbench::generator::{Settings, publish};
 use workbench::services::process::Signal;
-use workbench::services::wait_until;
+use workbench::services::{Postgres, postgres as postgres_options, wait_until};
 
 fn members_come_and_go(scene: &Scene, arguments: &[&str]) {
     migrate_with_coordinates(scene, postgres());
@@ -126,4 +126,48 @@ fn a_zombie_stores_nothing() {
     expect_settled(&scene, postgres(), &heir, 100_000);
     zombie.stop();
     heir.stop();
+}
+
+#[test]
+fn a_rebalance_does_not_wait_for_postgres() {
+    let mut own =
+        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    let scene = Scene::new("rebalance", 4);
+    own.create_database(&scene.database).expect("the database");
+    migrate_with_coordinates(&scene, &own);
+    let consumer = Consumer::start_on(&scene, &own, &[]);
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    expect_settled(&scene, &own, &consumer, 1000);
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    consumer.wait_for_line("postgres does not take the work now");
+
+    // Another member joins and leaves meanwhile: partitions are given up and come back while nobody can say where
+    // they stand.
+    let other: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka().bootstrap())
+        .set("group.id", &scene.group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    other.subscribe(&[&scene.topic]).expect("subscribed");
+    let joined = || {
+        let _ = other.poll(Duration::from_millis(50));
+        other.assignment().is_ok_and(|assignment| assignment.count() > 0)
+    };
+    assert!(wait_until(PATIENCE, joined), "{}", consumer.text());
+    drop(other);
+    let back = || {
+        let lines = consumer.lines();
+        lines
+            .iter()
+            .filter(|line| line["message"] == "partitions assigned")
+            .count()
+            >= 2
+    };
+    assert!(wait_until(PATIENCE, back), "{}", consumer.text());
+    own.restart().expect("it comes back");
+    expect_settled(&scene, &own, &consumer, 2000);
+    consumer.stop();
 }

@@ -32,6 +32,8 @@ pub(super) enum Interruption {
     Missed,
     /// A table is not the one that the rows were encoded for.
     TableChanged,
+    /// Another worker has seen that before: there is a newer generation of the tables than the rows'.
+    Outdated,
     /// PostgreSQL refused a row of the table (COPY), or of any table (at COMMIT).
     Refused {
         table: Option<usize>,
@@ -155,6 +157,9 @@ impl Session {
         sorted: &[SortedRows],
         table_names: &[String],
     ) -> Result<Phases, Interruption> {
+        if batch.generation() != self.tables.generation {
+            return Err(Interruption::Outdated);
+        }
         let mut phases = Phases::default();
         let mut lap = Lap(Instant::now());
 
