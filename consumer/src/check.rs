@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::postgres;
-use crate::schema;
+use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
 use crate::table::{ColumnType, Routes, Source, Table, TableName};
 use rdkafka::ClientConfig;
@@ -136,6 +136,9 @@ async fn check_tables(
     );
     if read_only.await?.try_get(0)? {
         report.bad("postgres: is read-only; name the primary server in --postgres-host");
+    }
+    if let Some(encoding) = schema::unfit_encoding(client).await? {
+        report.bad(StartError::Encoding(encoding).to_string());
     }
     if schema::is_current(client).await? {
         report.good("migrations: all applied");

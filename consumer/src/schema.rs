@@ -116,6 +116,9 @@ pub enum StartError {
         "the database lacks tables of this version; run `storage-consumer migrate`, or leave out --no-migrate"
     )]
     NotMigrated,
+    /// Events are Unicode, and this database can't hold all of it: a dead letter's own words could be refused.
+    #[error("the database's encoding is {0}: events need one in UTF8; create it with ENCODING 'UTF8'")]
+    Encoding(String),
 }
 
 fn catalog_cause(error: &CatalogError) -> String {
@@ -132,7 +135,7 @@ impl StartError {
             Self::Catalog(CatalogError::Postgres(error)) => {
                 postgres::classify(error) == postgres::Fault::Transient
             }
-            Self::Catalog(CatalogError::Unfit(_)) | Self::NotMigrated => false,
+            Self::Catalog(CatalogError::Unfit(_)) | Self::NotMigrated | Self::Encoding(_) => false,
         }
     }
 }
@@ -190,6 +193,9 @@ async fn try_to_prepare(
         migrate_and_tell(config).await?;
     }
     let client = postgres::connect(config).await.map_err(SchemaError::from)?;
+    if let Some(encoding) = unfit_encoding(&client).await.map_err(SchemaError::from)? {
+        return Err(StartError::Encoding(encoding));
+    }
     if !may_migrate && !is_current(&client).await.map_err(SchemaError::from)? {
         return Err(StartError::NotMigrated);
     }
@@ -203,4 +209,14 @@ async fn migrate_and_tell(config: &PostgresConfig) -> Result<(), SchemaError> {
         tracing::info!(migration = name, "migration applied");
     }
     Ok(())
+}
+
+/// The database's encoding, if there are characters that it can't hold.
+pub async fn unfit_encoding(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let row = client
+        .query_one("SELECT current_setting('server_encoding')", &[])
+        .await?;
+    let encoding: String = row.try_get(0)?;
+    // SQL_ASCII takes bytes as they are.
+    Ok((!["UTF8", "SQL_ASCII"].contains(&encoding.as_str())).then_some(encoding))
 }

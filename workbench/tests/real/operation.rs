@@ -243,3 +243,16 @@ fn existing_tables_are_taken_as_they_are() {
     let indexes = "SELECT count(*)::text FROM pg_indexes WHERE tablename = 'server_metrics'";
     assert_eq!(query(postgres(), &scene.database, indexes).as_deref(), Some("1"));
 }
+
+#[test]
+fn a_database_that_cannot_hold_all_characters_is_refused_at_the_start() {
+    let scene = Scene::new("latin", 1);
+    let database = format!("{}_1", scene.database);
+    let sql = format!(
+        "CREATE DATABASE {database} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    );
+    postgres().execute("postgres", &sql).expect("the database");
+    let mut consumer = Consumer::start(&scene, &["--postgres-db", &database]);
+    assert_eq!(consumer.wait().code(), Some(1), "{}", consumer.text());
+    assert!(consumer.text().contains("LATIN1"), "{}", consumer.text());
+}
