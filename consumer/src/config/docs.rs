@@ -1,4 +1,4 @@
-//! Holds `docs/configuration.md` to the table of settings: the part between the markers is made from it.
+//! Holds `docs/configuration.md` and `README.md` to the table of settings: what stands between the markers is made from it.
 //! `UPDATE_DOCS=1 cargo test -p consumer documentation` writes it anew.
 
 use super::properties;
@@ -9,12 +9,25 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+const HEAD: &str = "| option | environment | default | meaning |\n|---|---|---|---|\n";
 
 fn options() -> String {
     let mut text = String::new();
     for group in Group::ALL {
         writeln!(text, "\n### {}\n", group.heading()).expect("into memory");
-        text += "| option | environment | default | |\n|---|---|---|---|\n";
+        text += HEAD;
+        for setting in SETTINGS.iter().filter(|setting| setting.group == group) {
+            writeln!(text, "{}", row(setting)).expect("into memory");
+        }
+    }
+    text + "\n"
+}
+
+/// All of them in one table, without headings.
+fn short() -> String {
+    let mut text = format!("\n{HEAD}");
+    for group in Group::ALL {
         for setting in SETTINGS.iter().filter(|setting| setting.group == group) {
             writeln!(text, "{}", row(setting)).expect("into memory");
         }
@@ -55,21 +68,27 @@ fn refused() -> String {
 
 #[test]
 fn the_documentation_says_what_the_table_says() {
-    let page = std::fs::read_to_string(PAGE).expect("docs/configuration.md is there");
+    hold(PAGE, &[("options", options()), ("refused properties", refused())]);
+    hold(README, &[("options", short())]);
+}
+
+/// The page holds these contents between their markers; written anew where that is asked for.
+fn hold(path: &str, parts: &[(&str, String)]) {
+    let page = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let mut wanted = page.clone();
-    for (name, content) in [("options", options()), ("refused properties", refused())] {
+    for (name, content) in parts {
         let (begin, end) = (format!("<!-- {name}: begin"), format!("<!-- {name}: end"));
         let begin = wanted.find(&begin).expect("the marker of the beginning");
         let begin = begin + wanted[begin..].find('\n').expect("a line") + 1;
         let end = begin + wanted[begin..].find(&end).expect("the marker of the end");
-        wanted.replace_range(begin..end, &content);
+        wanted.replace_range(begin..end, content);
     }
     if std::env::var_os("UPDATE_DOCS").is_some_and(|value| !value.is_empty()) {
-        std::fs::write(PAGE, &wanted).expect("docs/configuration.md is written");
+        std::fs::write(path, &wanted).expect("the page is written");
     } else {
         assert!(
             page == wanted,
-            "docs/configuration.md is out of date: run this test with UPDATE_DOCS=1"
+            "{path} is out of date: run this test with UPDATE_DOCS=1"
         );
     }
 }

@@ -1,3 +1,5 @@
+//! What a batch holds, moves, sorts, refuses and forgets, by examples.
+
 use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
