@@ -7,7 +7,7 @@ CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench consumer-storage docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test check bench services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -26,12 +26,16 @@ test: ## every test, the ones on a real Kafka and a real PostgreSQL included
 check: ## format, lints and the tests that need no services: seconds
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --workspace --lib --bins $(TEST_ARGS)
+	$(CARGO) test --workspace --lib --bins --test architecture $(TEST_ARGS)
 
 bench: ## what decoding and encoding cost
 	$(CARGO) bench -p consumer $(BENCH_ARGS)
 
-consumer-storage: ## run the consumer from source against the services of docker-up-infra
+services: ## a real Kafka and a real PostgreSQL on loopback until Ctrl-C, without Docker; prints their variables
+	@scripts/setup test
+	@$(CARGO) run --quiet --release -p workbench --bin services
+
+consumer-storage: ## run the consumer from source against the services of docker-up-infra, or of `make services`
 	$(CARGO) run --release -p consumer --bin storage-consumer -- consume $(CONSUMER_ARGS)
 
 docker-up-infra: ## start Kafka and PostgreSQL in containers
