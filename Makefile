@@ -24,7 +24,7 @@ test: ## every test, the ones on a real Kafka and a real PostgreSQL included
 check: ## format, lints and the tests that need no services: seconds
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --workspace --lib --bins $(TEST_ARGS)
+	$(CARGO) test --workspace --lib --bins --test architecture $(TEST_ARGS)
 
 bench: ## what decoding and encoding cost
 	$(CARGO) bench -p consumer $(BENCH_ARGS)
