@@ -20,23 +20,38 @@ const OWN_TABLES: [(&str, &str); 2] = [
     ("dead_letters", "SELECT, INSERT, UPDATE"),
 ];
 
+/// What a finding means for the main job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// As it should be.
+    Good,
+    /// It runs, but not as well as it could.
+    Doubtful,
+    /// It would not run.
+    Bad,
+}
+
 /// What was found, in the order in which it was looked for.
 #[derive(Debug, Default)]
 struct Report {
-    lines: Vec<(bool, String)>,
+    lines: Vec<(Verdict, String)>,
 }
 
 impl Report {
     fn good(&mut self, text: impl Into<String>) {
-        self.lines.push((true, text.into()));
+        self.lines.push((Verdict::Good, text.into()));
+    }
+
+    fn doubtful(&mut self, text: impl Into<String>) {
+        self.lines.push((Verdict::Doubtful, text.into()));
     }
 
     fn bad(&mut self, text: impl Into<String>) {
-        self.lines.push((false, text.into()));
+        self.lines.push((Verdict::Bad, text.into()));
     }
 
     fn failed(&self) -> bool {
-        self.lines.iter().any(|(good, _)| !good)
+        self.lines.iter().any(|(verdict, _)| *verdict == Verdict::Bad)
     }
 }
 
@@ -47,8 +62,13 @@ pub async fn run(config: &Config) -> u8 {
     check_kafka(config, &mut report).await;
     check_postgres(config, &mut report).await;
     let mut out = std::io::stdout().lock();
-    for (good, text) in &report.lines {
-        let _ = writeln!(out, "{} {text}", if *good { "ok   " } else { "ERROR" });
+    for (verdict, text) in &report.lines {
+        let word = match verdict {
+            Verdict::Good => "ok     ",
+            Verdict::Doubtful => "WARNING",
+            Verdict::Bad => "ERROR  ",
+        };
+        let _ = writeln!(out, "{word} {text}");
     }
     u8::from(report.failed())
 }
@@ -92,7 +112,7 @@ async fn check_kafka(config: &Config, report: &mut Report) {
                 Some((partitions, None)) if partitions > 0 => {
                     report.good(format!("topic {name}: {partitions} partition(s)"));
                     if usize::from(config.workers) > partitions {
-                        report.bad(format!(
+                        report.doubtful(format!(
                             "topic {name}: {} workers for {partitions} partition(s), so some have nothing to do; \
                              lower --workers",
                             config.workers
@@ -117,7 +137,7 @@ async fn check_postgres(config: &Config, report: &mut Report) {
     );
     let client = match postgres::connect(&config.postgres).await {
         Ok(client) => client,
-        Err(error) => return report.bad(format!("{server}: {}", postgres::describe(&error))),
+        Err(error) => return report.bad(format!("{server}: {error}")),
     };
     report.good(format!("{server}: connected as {}", config.postgres.user));
     if let Err(error) = check_tables(config, &client, report).await {
@@ -177,7 +197,7 @@ async fn check_table(
             for table in &catalog.tables {
                 report.good(describe(table));
                 for warning in warnings(table) {
-                    report.bad(warning);
+                    report.doubtful(warning);
                 }
             }
             check_privileges(client, &name.quoted(), "INSERT", report).await
@@ -186,6 +206,10 @@ async fn check_table(
             for finding in findings.0 {
                 report.bad(finding);
             }
+            Ok(())
+        }
+        Err(CatalogError::Connect(error)) => {
+            report.bad(format!("table {name}: {error}"));
             Ok(())
         }
         Err(CatalogError::Postgres(error)) => Err(error),

@@ -10,10 +10,11 @@ use crate::offsets::{Offset, Partition};
 use crate::pipeline::batch::Batch;
 use metrics::{Histogram, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_util::MetricKindMask;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -41,6 +42,9 @@ const LATENCY_BUCKETS: [f64; 16] = [
 
 /// Upper bounds of the histograms of batches' sizes, in messages.
 const SIZE_BUCKETS: [f64; 10] = [1.0, 10.0, 50.0, 100.0, 500.0, 1e3, 5e3, 1e4, 5e4, 1e5];
+
+/// A gauge that was not set for so long is left out. All that are known are set whenever the numbers are asked for.
+const GAUGE_LIFE: Duration = Duration::from_secs(5);
 
 /// Where a partition stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,7 +108,9 @@ impl Metrics {
                 let bytes = SIZE_BUCKETS.map(|bound| bound * 1024.0);
                 builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &bytes)
             })
-            .expect("the buckets are not empty");
+            .expect("the buckets are not empty")
+            // The lag of a partition that another process reads by now is not told any more.
+            .idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_LIFE));
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         let histograms = metrics::with_local_recorder(&recorder, Histograms::new);

@@ -7,6 +7,7 @@ pub mod decode; // payload → fields, in one pass
 pub mod encode; // fields → the bytes of a COPY BINARY row
 pub mod routing; // one message → a row, a dead letter, or skipped
 pub mod batch; // rows and dead letters, and the offsets that they cover
+pub mod exchange; // what the consume loop and the store say to each other
 pub mod store; // a batch → one transaction, sent again until PostgreSQL takes it
 mod commit; // the advisory commit to Kafka
 

@@ -6,11 +6,16 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
-/// How long a connection attempt may take.
+/// How long a connection attempt may take, handshake included: a frozen server whose machine still answers is no
+/// reason to wait without end.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer that has not answered for so long is gone: noticed by TCP on both sides of a silent network.
-const SILENCE: Duration = Duration::from_secs(30);
+/// A peer that acknowledges nothing for so long is gone: noticed by TCP.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// A request without an answer after so long has lost it: PostgreSQL itself gives up before (`statement_timeout` of
+/// the session), so only a network that went silent, or a frozen server, is noticed here.
+pub const SILENCE: Duration = Duration::from_secs(45);
 
 /// What every connection asks of its session, so that neither side waits for the other without bound:
 /// a lock or a statement that takes too long ends as an error that is retried, and the server notices when the
@@ -21,8 +26,26 @@ const SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; 
 /// The same for servers that know it (PostgreSQL 14 on Linux); refused elsewhere, which does no harm.
 const SESSION_IF_KNOWN: &str = "SET client_connection_check_interval = '10s'";
 
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The server refuses it, or is not there.
+    #[error("{}", describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The server says nothing.
+    #[error("no answer from postgres")]
+    Silence,
+}
+
 /// Connects, and starts the task that drives the connection; the task ends when the client is dropped.
-pub async fn connect(config: &PostgresConfig) -> Result<Client, tokio_postgres::Error> {
+pub async fn connect(config: &PostgresConfig) -> Result<Client, ConnectError> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, open(config)).await {
+        Ok(opened) => Ok(opened?),
+        Err(_) => Err(ConnectError::Silence),
+    }
+}
+
+async fn open(config: &PostgresConfig) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::Config::new()
         .host(&config.host)
         .port(config.port)
@@ -31,7 +54,7 @@ pub async fn connect(config: &PostgresConfig) -> Result<Client, tokio_postgres::
         .password(config.password.expose())
         .application_name("storage-consumer")
         .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_user_timeout(SILENCE)
+        .tcp_user_timeout(UNACKNOWLEDGED)
         .keepalives_idle(Duration::from_secs(10))
         .keepalives_interval(Duration::from_secs(5))
         .keepalives_retries(4)

@@ -3,7 +3,7 @@
 
 use crate::config::PostgresConfig;
 use crate::health::PostgresHealth;
-use crate::postgres;
+use crate::postgres::{self, ConnectError};
 use crate::retry::Backoff;
 use crate::table::TableName;
 use crate::table::catalog::{self, Catalog, CatalogError};
@@ -30,6 +30,9 @@ pub enum SchemaError {
     /// PostgreSQL did not answer, or refused a statement outside of the migrations.
     #[error("could not prepare the database: {}", postgres::describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// PostgreSQL could not be reached.
+    #[error("could not connect to the database: {0}")]
+    Connect(#[from] ConnectError),
     /// A migration failed; nothing of it is left.
     #[error("a migration failed: {}", migration_cause(.0))]
     Migration(#[from] refinery::Error),
@@ -40,7 +43,8 @@ impl SchemaError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let error = match self {
-            Self::Postgres(error) => Some(error),
+            Self::Connect(ConnectError::Silence) => return true,
+            Self::Postgres(error) | Self::Connect(ConnectError::Postgres(error)) => Some(error),
             Self::Migration(error) => database_error(error),
         };
         error.is_some_and(|error| postgres::classify(error) == postgres::Fault::Transient)
@@ -124,6 +128,7 @@ pub enum StartError {
 fn catalog_cause(error: &CatalogError) -> String {
     match error {
         CatalogError::Postgres(error) => format!("could not read the catalog: {}", postgres::describe(error)),
+        CatalogError::Connect(error) => error.to_string(),
         CatalogError::Unfit(findings) => findings.to_string(),
     }
 }
@@ -135,6 +140,7 @@ impl StartError {
             Self::Catalog(CatalogError::Postgres(error)) => {
                 postgres::classify(error) == postgres::Fault::Transient
             }
+            Self::Catalog(CatalogError::Connect(_)) => true,
             Self::Catalog(CatalogError::Unfit(_)) | Self::NotMigrated | Self::Encoding(_) => false,
         }
     }

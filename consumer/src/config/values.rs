@@ -213,7 +213,7 @@ pub(super) fn listen(text: &str) -> Parsed<Option<SocketAddr>> {
 /// PostgreSQL's limit for an identifier, in bytes; a longer one it would cut silently.
 const IDENTIFIER: usize = 63;
 /// The tables that the consumer keeps for itself.
-const OWN_TABLES: [&str; 3] = ["consumer_offsets", "dead_letters", "refinery_schema_history"];
+const OWN_TABLES: [&str; 3] = ["consumer_offsets", "dead_letters", "storage_consumer_migrations"];
 
 /// `TYPE=TABLE`. Names are taken literally, as if quoted in SQL.
 pub(super) fn route(text: &str) -> Parsed<(String, TableName)> {

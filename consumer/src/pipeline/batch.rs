@@ -7,6 +7,7 @@ mod rows; // the rows of one table, and their order
 pub use self::rows::SortedRows;
 
 use self::rows::Rows;
+use super::decode::Decoder;
 use crate::dead_letter::{DeadLetter, Reason, Refusal};
 use crate::offsets::{Offset, OffsetRange, Partition, Tally};
 use crate::table::Coordinates;
@@ -307,12 +308,17 @@ impl Batch {
         self.tables[table].forget(&|message| messages.contains(&message));
         for (message, refusal) in messages.into_iter().zip(refusals) {
             let partition = self.messages[message as usize].partition;
+            let payload = self.slice(self.messages[message as usize].payload.as_ref());
+            let event_type = Decoder::default()
+                .decode(payload)
+                .ok()
+                .map(|event| event.event_type().to_owned());
             let range = self.range_of(partition, Offset(0));
             range.tally.stored -= 1;
             range.tally.dead_lettered += 1;
             self.refused.push(Refused {
                 message,
-                event_type: None,
+                event_type,
                 table: Some(table),
                 refusal: Refusal::new(Reason::RejectedByDatabase, refusal.detail),
                 sqlstate: Some(refusal.sqlstate),

@@ -11,9 +11,9 @@ pub use self::client::check_properties;
 
 use super::batch::Batch;
 use super::commit::Advisory;
+use super::exchange::{Command, Outcome, StoreError};
 use super::rebalance::{Assignment, Context, KafkaConsumer};
 use super::routing::Routing;
-use super::store::{Command, Outcome, StoreError};
 use crate::config::{BatchConfig, KafkaConfig};
 use crate::health::WorkerHealth;
 use crate::metrics::Metrics;

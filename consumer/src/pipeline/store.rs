@@ -8,6 +8,7 @@ mod trial; // the attempts at one request
 use self::session::{Interruption, Phases, Session};
 use self::trial::Trial;
 use super::batch::{Batch, SortedRows};
+use super::exchange::{Command, Outcome, StoreError};
 use super::routing::Routing;
 use crate::config::PostgresConfig;
 use crate::health::PostgresHealth;
@@ -16,47 +17,9 @@ use crate::offsets::{Offset, Partition};
 use crate::postgres::{self, Fault};
 use crate::table::SharedTables;
 use crate::table::catalog::{self, CatalogError};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
-
-/// What the store is asked for. One at a time: the next when the outcome is there.
-#[derive(Debug)]
-pub enum Command {
-    /// The stored offsets of partitions.
-    Load(Vec<Partition>),
-    /// Store where partitions without a row start, then load them.
-    Start(Vec<(Partition, Offset)>),
-    /// A batch.
-    Store(Box<Batch>),
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The stored offsets of those partitions that have one.
-    Loaded(BTreeMap<Partition, Offset>),
-    /// The batch is committed. It comes back for its memory and for what it covered.
-    Stored(Box<Batch>),
-    /// The fence missed: nothing of the batch is stored (promise 3). It comes back for its memory.
-    Fenced(Box<Batch>),
-    /// A person must act; nothing is stored.
-    Failed(StoreError),
-}
-
-/// Why the store gives up.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database is not as the routes need it.
-    #[error(
-        "postgres refuses the work as a whole: {0}; repair the database and start again, nothing was lost"
-    )]
-    Schema(String),
-    /// A routed table is gone or can't be filled any more.
-    #[error("the routed tables can't be filled: {0}; repair the database and start again, nothing was lost")]
-    Catalog(String),
-}
 
 /// What is shared between a store and the rest of the process.
 #[derive(Clone, Debug)]
@@ -217,6 +180,7 @@ impl Store {
                         Ok(true) => recycle(&mut batch, &mut sorted),
                         Ok(false) => {
                             // Nothing is refused any more: what stood against the batch has gone by itself.
+                            self.shared.health.lost(&postgres::describe(&error));
                             trial.pause(&postgres::describe(&error)).await;
                         }
                         Err(interruption) => self.recover(interruption, &mut trial).await?,
@@ -319,10 +283,10 @@ impl Store {
                 }
             }
             Err(CatalogError::Unfit(findings)) => Err(StoreError::Catalog(findings.to_string())),
-            Err(CatalogError::Postgres(error)) => {
-                if postgres::classify(&error) == Fault::Schema {
-                    return Err(StoreError::Schema(postgres::describe(&error)));
-                }
+            Err(CatalogError::Postgres(error)) if postgres::classify(&error) == Fault::Schema => {
+                Err(StoreError::Schema(postgres::describe(&error)))
+            }
+            Err(CatalogError::Postgres(_) | CatalogError::Connect(_)) => {
                 self.session = None;
                 Ok(Next::AfterPause)
             }

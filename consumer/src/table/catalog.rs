@@ -2,6 +2,7 @@
 //! The contract (which type takes what) is in the design's table; its bytes are `pipeline::encode`'s.
 
 use super::{Column, ColumnType, KeyColumn, Source, Table, TableName};
+use crate::postgres::{ConnectError, SILENCE};
 use std::error::Error;
 use std::fmt;
 use tokio_postgres::types::{FromSql, Type};
@@ -13,6 +14,9 @@ pub enum CatalogError {
     /// PostgreSQL did not answer.
     #[error("could not read the catalog")]
     Postgres(#[from] tokio_postgres::Error),
+    /// PostgreSQL could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The tables are not what the routes need: each finding names table, column and type.
     #[error("{0}")]
     Unfit(Findings),
@@ -37,8 +41,15 @@ pub struct Catalog {
     pub oids: Vec<u32>,
 }
 
-/// Reads the tables; every finding of every table is told at once.
+/// Reads the tables; every finding of every table is told at once. A server that has become silent is not waited for.
 pub async fn read(client: &Client, names: &[TableName]) -> Result<Catalog, CatalogError> {
+    match tokio::time::timeout(SILENCE, read_all(client, names)).await {
+        Ok(read) => read,
+        Err(_) => Err(ConnectError::Silence.into()),
+    }
+}
+
+async fn read_all(client: &Client, names: &[TableName]) -> Result<Catalog, CatalogError> {
     let mut tables = Vec::with_capacity(names.len());
     let mut oids = Vec::with_capacity(names.len());
     let mut findings = Vec::new();

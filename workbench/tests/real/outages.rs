@@ -5,6 +5,7 @@ use crate::shared::{Scene, kafka, postgres};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use workbench::generator::{Settings, publish};
+use workbench::services::process::Signal;
 use workbench::services::{Postgres, postgres as postgres_options, wait_until};
 
 #[test]
@@ -128,5 +129,27 @@ fn retention_that_passed_the_stored_offset_is_told_loudly_and_counted() {
         "{}",
         consumer.text()
     );
+    consumer.stop();
+}
+
+#[test]
+fn a_frozen_postgres_is_noticed() {
+    let own = Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    let scene = Scene::new("frozen", 1);
+    own.create_database(&scene.database).expect("the database");
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    // Its machine still takes connections, and nobody answers.
+    let server = own.process().expect("it runs");
+    server.signal(Signal::STOP).expect("frozen");
+    let consumer = Consumer::start_on(&scene, &own, &[]);
+    let line = consumer.wait_for_line("waiting for postgres");
+    assert!(
+        line["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("no answer")),
+        "{line}"
+    );
+    server.signal(Signal::CONT).expect("thawed");
+    expect_settled(&scene, &own, &consumer, 1000);
     consumer.stop();
 }

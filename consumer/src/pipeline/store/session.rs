@@ -4,7 +4,7 @@
 use crate::config::PostgresConfig;
 use crate::offsets::{Offset, OffsetRange, Partition};
 use crate::pipeline::batch::{Batch, SortedRows};
-use crate::postgres;
+use crate::postgres::{self, ConnectError, SILENCE};
 use crate::table::{Tables, catalog, quote};
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -20,10 +20,6 @@ use tokio_postgres::{Client, CopyInSink, Statement};
 /// Rows go to the connection in pieces of so many bytes: large enough to make the hand-over cheap, small enough to
 /// keep its buffer small.
 const PIECE: usize = 64 * 1024;
-
-/// A step that takes longer has lost its answer: PostgreSQL itself gives up before (`statement_timeout` of the
-/// session), so only a network that went silent is noticed here.
-const SILENCE: Duration = Duration::from_secs(45);
 
 /// Why a transaction did not come to its end.
 #[derive(Debug)]
@@ -48,6 +44,15 @@ pub(super) enum Interruption {
 impl From<tokio_postgres::Error> for Interruption {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Postgres(error)
+    }
+}
+
+impl From<ConnectError> for Interruption {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Postgres(error) => Self::Postgres(error),
+            ConnectError::Silence => Self::Silence,
+        }
     }
 }
 
@@ -88,16 +93,19 @@ impl Session {
         group_id: &str,
         topic: &str,
         tables: Arc<Tables>,
-    ) -> Result<Self, tokio_postgres::Error> {
+    ) -> Result<Self, Interruption> {
         let client = postgres::connect(config).await?;
-        let (load, start, fence, fingerprints, dead_letters) = tokio::try_join!(
-            client.prepare(include_str!("../../sql/load_offsets.sql")),
-            client.prepare(include_str!("../../sql/start_offsets.sql")),
-            client.prepare(include_str!("../../sql/fence.sql")),
-            client.prepare(catalog::FINGERPRINTS),
-            client.prepare_typed(include_str!("../../sql/dead_letters.sql"), &[Type::TEXT]),
-        )?;
-        let copies = prepare_copies(&client, &tables).await?;
+        let (load, start, fence, fingerprints, dead_letters) = answer(async {
+            tokio::try_join!(
+                client.prepare(include_str!("../../sql/load_offsets.sql")),
+                client.prepare(include_str!("../../sql/start_offsets.sql")),
+                client.prepare(include_str!("../../sql/fence.sql")),
+                client.prepare(catalog::FINGERPRINTS),
+                client.prepare_typed(include_str!("../../sql/dead_letters.sql"), &[Type::TEXT]),
+            )
+        })
+        .await?;
+        let copies = answer(prepare_copies(&client, &tables)).await?;
         let (group_id, topic) = (group_id.to_owned(), topic.to_owned());
         Ok(Self {
             client,
@@ -114,9 +122,9 @@ impl Session {
     }
 
     /// Goes over to another generation of the tables.
-    pub(super) async fn refresh(&mut self, tables: Arc<Tables>) -> Result<(), tokio_postgres::Error> {
+    pub(super) async fn refresh(&mut self, tables: Arc<Tables>) -> Result<(), Interruption> {
         if self.tables.generation != tables.generation {
-            self.copies = prepare_copies(&self.client, &tables).await?;
+            self.copies = answer(prepare_copies(&self.client, &tables)).await?;
             self.tables = tables;
         }
         Ok(())
