@@ -92,6 +92,21 @@ impl Consumer {
         self.lines()
     }
 
+    /// The most memory that it has ever had, in MiB: the kernel's own record.
+    pub(crate) fn peak_memory_mib(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the process is there");
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("the kernel tells it");
+        peak.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            / 1024
+    }
+
     /// Its log so far.
     pub(crate) fn text(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -73,6 +73,25 @@ fn ready_and_metrics_follow_what_happens() {
 }
 
 #[test]
+fn memory_is_bounded_whatever_the_lag_and_the_outage() {
+    let mut own =
+        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
+    let scene = Scene::new("memory", 6);
+    own.create_database(&scene.database).expect("the database");
+    let consumer = Consumer::start_on(&scene, &own, &[]);
+    consumer.wait_for_line("partition starts at its stored offset");
+    own.stop_immediate().expect("a crash");
+    // 130 MB of payload, many times what a batch may hold, while nothing can be stored; then all of it at once.
+    publish::run(&load(&scene, 300_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    consumer.wait_for_line("partitions paused");
+    own.restart().expect("it comes back");
+    expect_settled(&scene, &own, &consumer, 300_000);
+    let peak = consumer.peak_memory_mib();
+    assert!(peak < 128, "{peak} MiB");
+    consumer.stop();
+}
+
+#[test]
 fn a_stop_under_load_stores_what_is_batched_and_hands_over_clean() {
     let scene = Scene::new("stop", 3);
     publish::run(&load(&scene, 200_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
