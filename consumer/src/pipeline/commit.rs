@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct Advisory {
     untold: BTreeMap<Partition, Offset>,
-    /// What was sent; told again if Kafka did not take it.
+    /// What was sent, until it is known that Kafka has taken it.
     told: BTreeMap<Partition, Offset>,
     told_at: Option<Instant>,
 }
@@ -25,10 +25,13 @@ impl Advisory {
         self.untold.insert(partition, next);
     }
 
-    /// Kafka did not take what was sent.
-    pub(super) fn refused(&mut self) {
+    /// What Kafka has taken. The rest of what was sent is sent again: a commit that falls into a rebalance is refused,
+    /// and the client library tells nobody.
+    pub(super) fn confirm(&mut self, committed: &BTreeMap<Partition, Offset>) {
         for (partition, offset) in std::mem::take(&mut self.told) {
-            self.untold.entry(partition).or_insert(offset);
+            if committed.get(&partition) != Some(&offset) {
+                self.untold.entry(partition).or_insert(offset);
+            }
         }
     }
 
@@ -58,7 +61,34 @@ impl Advisory {
             && let Err(error) = consumer.commit(&list, CommitMode::Async)
         {
             tracing::debug!(%error, "offsets could not be sent to kafka");
-            self.refused();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kafka_has_not_taken_is_told_again() {
+        let (taken, refused) = (Partition(0), Partition(1));
+        let mut advisory = Advisory {
+            told: BTreeMap::from([(taken, Offset(10)), (refused, Offset(20))]),
+            ..Advisory::default()
+        };
+        advisory.confirm(&BTreeMap::from([(taken, Offset(10)), (refused, Offset(15))]));
+        assert_eq!(advisory.untold, BTreeMap::from([(refused, Offset(20))]));
+        assert!(advisory.told.is_empty() && advisory.is_due(Instant::now()));
+    }
+
+    #[test]
+    fn a_newer_offset_is_not_replaced_by_an_older_one() {
+        let mut advisory = Advisory {
+            told: BTreeMap::from([(Partition(0), Offset(10))]),
+            ..Advisory::default()
+        };
+        advisory.stored(Partition(0), Offset(30));
+        advisory.confirm(&BTreeMap::new());
+        assert_eq!(advisory.untold, BTreeMap::from([(Partition(0), Offset(30))]));
     }
 }

@@ -21,7 +21,7 @@ use crate::offsets::{Offset, Partition};
 use crate::table::SharedTables;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -148,8 +148,8 @@ impl Consume {
             self.take_outcomes(now)?;
             self.carry_out_decisions(now);
             self.employ_store(now)?;
-            if self.consumer.context().take_commit_refused() {
-                self.advisory.refused();
+            if let Some(committed) = self.consumer.context().take_committed() {
+                self.advisory.confirm(&committed);
             }
             if self.advisory.is_due(now) {
                 self.tell_kafka(now);
@@ -319,6 +319,8 @@ impl Consume {
             }
             std::thread::park_timeout((until - now).min(LONGEST_SLEEP));
         }
+        // Once more what Kafka is not known to have taken.
+        self.advisory.confirm(&BTreeMap::new());
         self.tell_kafka(Instant::now());
         Ok(())
     }

@@ -7,9 +7,9 @@ use crate::offsets::{Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ pub(super) struct Context {
     metrics: Arc<Metrics>,
     decisions: Mutex<VecDeque<Decision>>,
     closing: AtomicBool,
-    commit_refused: AtomicBool,
+    committed: Mutex<Option<BTreeMap<Partition, Offset>>>,
 }
 
 impl Context {
@@ -43,7 +43,7 @@ impl Context {
             metrics,
             decisions: Mutex::default(),
             closing: AtomicBool::new(false),
-            commit_refused: AtomicBool::new(false),
+            committed: Mutex::default(),
         }
     }
 
@@ -52,9 +52,9 @@ impl Context {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Whether Kafka has refused a commit since the last call.
-    pub(super) fn take_commit_refused(&self) -> bool {
-        self.commit_refused.swap(false, Ordering::Relaxed)
+    /// The offsets that Kafka has taken, if news of them has come since the last call.
+    pub(super) fn take_committed(&self) -> Option<BTreeMap<Partition, Offset>> {
+        self.committed.lock().expect("not poisoned").take()
     }
 
     pub(super) fn next_decision(&self) -> Option<Decision> {
@@ -95,7 +95,11 @@ impl ClientContext for Context {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
+        let mut committed = BTreeMap::new();
         for partition in topic.partitions.values() {
+            if partition.committed_offset >= 0 {
+                committed.insert(Partition(partition.partition), Offset(partition.committed_offset));
+            }
             // What is committed by transactions, where there are any; negative: not known yet.
             let end = if partition.ls_offset >= 0 {
                 partition.ls_offset
@@ -107,6 +111,7 @@ impl ClientContext for Context {
                     .partition_ends(Partition(partition.partition), Offset(end));
             }
         }
+        *self.committed.lock().expect("not poisoned") = Some(committed);
     }
 }
 
@@ -134,22 +139,6 @@ impl ConsumerContext for Context {
             Decision::Revoked(partitions)
         };
         self.decisions.lock().expect("not poisoned").push_back(decision);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result.and_then(|()| {
-            offsets
-                .elements()
-                .iter()
-                .try_for_each(TopicPartitionListElem::error)
-        }) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            // Advisory: PostgreSQL knows better, and another attempt follows soon.
-            Err(error) => {
-                tracing::debug!(%error, "offsets were not committed to kafka");
-                self.commit_refused.store(true, Ordering::Relaxed);
-            }
-        }
     }
 }
 
