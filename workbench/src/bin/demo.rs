@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use tokio::signal::unix::{SignalKind, signal};
 use workbench::demo::{self, Settings, settings};
+use workbench::signals::stop_on_signals;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::from(settings::EXIT_USAGE);
         }
     };
-    if let Err(error) = stop_on_signals() {
+    if let Err(error) = stop_on_signals(&STOP) {
         complain(&format!("demo: signals end it without a summary: {error}"));
     }
     match demo::run(&settings, &STOP) {
@@ -44,31 +44,4 @@ fn main() -> ExitCode {
 
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// The first SIGINT or SIGTERM ends the demo with its summary, the second one at once: its children go with it.
-fn stop_on_signals() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                loop {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                    }
-                    if STOP.swap(true, Ordering::Relaxed) {
-                        std::process::exit(130);
-                    }
-                }
-            });
-        })?;
-    Ok(())
 }

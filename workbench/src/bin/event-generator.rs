@@ -4,10 +4,10 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::atomic::AtomicBool;
 use tracing_subscriber::filter::LevelFilter;
 use workbench::generator::{Settings, Summary, options, publish};
+use workbench::signals::stop_on_signals;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         .with_max_level(LevelFilter::WARN)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    if let Err(error) = stop_on_signals() {
+    if let Err(error) = stop_on_signals(&STOP) {
         tracing::warn!(%error, "signals end the generator without a summary");
     }
     let bar = bar(&options.settings);
@@ -53,33 +53,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The first SIGINT or SIGTERM stops the load, the second one ends the process.
-fn stop_on_signals() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                loop {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                    }
-                    if STOP.swap(true, Ordering::Relaxed) {
-                        std::process::exit(130);
-                    }
-                }
-            });
-        })?;
-    Ok(())
 }
 
 fn bar(settings: &Settings) -> ProgressBar {

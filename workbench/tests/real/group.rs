@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 use workbench::generator::{Settings, publish};
 use workbench::services::process::Signal;
-use workbench::services::{Postgres, postgres as postgres_options, wait_until};
+use workbench::services::wait_until;
 
 fn members_come_and_go(scene: &Scene, arguments: &[&str]) {
     migrate_with_coordinates(scene, postgres());
@@ -130,10 +130,7 @@ fn a_zombie_stores_nothing() {
 
 #[test]
 fn a_rebalance_does_not_wait_for_postgres() {
-    let mut own =
-        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
-    let scene = Scene::new("rebalance", 4);
-    own.create_database(&scene.database).expect("the database");
+    let (scene, mut own) = Scene::with_own_postgres("rebalance", 4);
     migrate_with_coordinates(&scene, &own);
     let consumer = Consumer::start_on(&scene, &own, &[]);
     publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");

@@ -6,14 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use workbench::generator::{Settings, publish};
 use workbench::services::process::Signal;
-use workbench::services::{Postgres, postgres as postgres_options, wait_until};
+use workbench::services::wait_until;
 
 #[test]
 fn postgres_may_crash_and_stay_away_while_events_flow() {
-    let mut own =
-        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
-    let scene = Scene::new("outage", 3);
-    own.create_database(&scene.database).expect("the database");
+    let (scene, mut own) = Scene::with_own_postgres("outage", 3);
     migrate_with_coordinates(&scene, &own);
     let consumer = Consumer::start_on(
         &scene,
@@ -85,10 +82,7 @@ fn sessions_that_are_terminated_cost_a_retry() {
 
 #[test]
 fn servers_that_are_not_there_at_the_start_are_waited_for() {
-    let mut own =
-        Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
-    let scene = Scene::new("waiting", 1);
-    own.create_database(&scene.database).expect("the database");
+    let (scene, mut own) = Scene::with_own_postgres("waiting", 1);
     publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
     own.stop_fast().expect("it stops");
     let consumer = Consumer::start_on(&scene, &own, &[]);
@@ -134,9 +128,7 @@ fn retention_that_passed_the_stored_offset_is_told_loudly_and_counted() {
 
 #[test]
 fn a_frozen_postgres_is_noticed() {
-    let own = Postgres::start(&postgres_options::Options::default()).expect("a PostgreSQL of the test's own");
-    let scene = Scene::new("frozen", 1);
-    own.create_database(&scene.database).expect("the database");
+    let (scene, own) = Scene::with_own_postgres("frozen", 1);
     publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
     // Its machine still takes connections, and nobody answers.
     let server = own.process().expect("it runs");

@@ -57,6 +57,21 @@ impl Scene {
             .create_topic(&name, partitions, &[])
             .expect("the test's topic");
         postgres().create_database(&name).expect("the test's database");
+        Self::of(name)
+    }
+
+    /// The same with a PostgreSQL of the test's own, which it may stop.
+    pub(crate) fn with_own_postgres(name: &str, partitions: i32) -> (Self, Postgres) {
+        let own = Postgres::start(&postgres::Options::default()).expect("a PostgreSQL of the test's own");
+        let name = unique(name);
+        kafka()
+            .create_topic(&name, partitions, &[])
+            .expect("the test's topic");
+        own.create_database(&name).expect("the test's database");
+        (Self::of(name), own)
+    }
+
+    fn of(name: String) -> Self {
         Self {
             topic: name.clone(),
             group: name.clone(),
