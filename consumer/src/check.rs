@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::postgres;
 use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
-use crate::table::{ColumnType, Routes, Source, Table, TableName};
+use crate::table::{ColumnType, Source, Table, TableName};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::io::Write;
@@ -177,11 +177,7 @@ async fn check_tables(
     } else {
         report.bad("migrations: missing, and --no-migrate forbids them; run `storage-consumer migrate`");
     }
-    let mut routes = Routes::default();
-    for route in &config.routes {
-        routes.add(route.event_type.clone(), route.table.clone());
-    }
-    for table in routes.tables() {
+    for table in config.table_routes().tables() {
         check_table(client, table, report).await?;
     }
     Ok(())

@@ -17,7 +17,7 @@ pub use self::problem::ConfigError;
 pub use self::secret::Secret;
 pub use self::settings::Command;
 
-use crate::table::TableName;
+use crate::table::{Routes, TableName};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -63,6 +63,16 @@ impl Config {
         let mut problems = Vec::new();
         let typed = typed::Typed::gather(command, options, env, &mut problems);
         resolve::config(&typed, problems)
+    }
+
+    /// The routes as the stages use them: each table once.
+    #[must_use]
+    pub fn table_routes(&self) -> Routes {
+        let mut routes = Routes::default();
+        for route in &self.routes {
+            routes.add(route.event_type.clone(), route.table.clone());
+        }
+        routes
     }
 }
 

@@ -78,10 +78,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let mut stopping = stop_requests(&config, Arc::clone(&stop)).map_err(RunError::System)?;
-    let mut routes = Routes::default();
-    for route in &config.routes {
-        routes.add(route.event_type.clone(), route.table.clone());
-    }
+    let routes = config.table_routes();
     let health = Arc::new(Health::new(config.workers, config.batch.interval, started));
     let metrics = Arc::new(Metrics::new(
         routes.tables().iter().map(ToString::to_string).collect(),

@@ -38,7 +38,7 @@ pub struct Store {
     group_id: String,
     topic: String,
     routing: Routing,
-    table_names: Vec<String>,
+    table_names: Arc<[String]>,
     shared: Shared,
     session: Option<Session>,
 }
@@ -135,7 +135,7 @@ impl Store {
                 self.encode_for_current_tables(&mut batch);
                 sorted = (0..tables).map(|table| batch.sort(table)).collect();
             }
-            let table_names = self.table_names.clone();
+            let table_names = Arc::clone(&self.table_names);
             let interruption = match self.session().await {
                 Ok(session) => match session.store(&batch, &sorted, &table_names).await {
                     Ok(phases) => {

@@ -33,9 +33,7 @@ impl Consume {
             }
         }
         for _ in 0..self.parts.kafka.max_poll_records {
-            // Not a field's borrow: the message borrows the client, and is taken into the batch beside it.
-            let Self { consumer, .. } = self;
-            match consumer.poll(Duration::ZERO) {
+            match self.consumer.poll(Duration::ZERO) {
                 None => return Ok(false),
                 Some(Ok(message)) => take(
                     &message,
