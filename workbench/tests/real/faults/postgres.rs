@@ -1,7 +1,7 @@
-//! Promise 5: a fault that passes drops nothing, doubles nothing, and the group stays stable.
+//! PostgreSQL's faults. Promise 5: a fault that passes drops nothing, doubles nothing, and the group stays stable.
 
 use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates, query};
-use crate::shared::{Scene, kafka, postgres};
+use crate::shared::{Scene, postgres};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use workbench::generator::{Settings, publish};
@@ -99,31 +99,6 @@ fn servers_that_are_not_there_at_the_start_are_waited_for() {
         &["--startup-timeout", "1"],
     );
     assert_eq!(impatient.wait().code(), Some(69), "{}", impatient.text());
-}
-
-#[test]
-fn retention_that_passed_the_stored_offset_is_told_loudly_and_counted() {
-    let scene = Scene::new("retention", 1);
-    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
-    let consumer = Consumer::start(&scene, &[]);
-    expect_settled(&scene, postgres(), &consumer, 1000);
-    consumer.stop();
-    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
-    kafka()
-        .delete_records(&scene.topic, 0, 1300)
-        .expect("the log start moves");
-    let consumer = Consumer::start(&scene, &[]);
-    let line = consumer.wait_for_line("retention has removed messages");
-    assert_eq!(
-        (&line["offsets_lost"], &line["level"]),
-        (&300.into(), &"ERROR".into())
-    );
-    assert!(
-        wait_until(PATIENCE, || count(&scene, postgres()).stored == 1700),
-        "{}",
-        consumer.text()
-    );
-    consumer.stop();
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! The consumer's own faults: killed at any moment, stopped under load, asked to stop while PostgreSQL is away.
+
+use crate::consumer::{
+    Consumer, PATIENCE, count, expect_settled, last_statistics, load, migrate_with_coordinates,
+};
+use crate::shared::{Scene, kafka, postgres};
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+use workbench::generator::publish;
+use workbench::services::process::Signal;
+use workbench::services::wait_until;
+
+#[test]
+fn sigkill_at_any_moment_loses_and_doubles_nothing() {
+    let scene = Scene::new("sigkill", 6);
+    migrate_with_coordinates(&scene, postgres());
+    let events = 100_000;
+    publish::run(&load(&scene, events), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    for kill in 1..=6u64 {
+        let consumer = Consumer::start(&scene, &["--kafka-property", "session.timeout.ms=6000"]);
+        let target = events * kill / 8;
+        wait_until(Duration::from_mins(1), || {
+            count(&scene, postgres()).settled() >= target
+        });
+        // A different moment of a batch each time.
+        thread::sleep(Duration::from_millis(7 * kill));
+        consumer.kill();
+    }
+    let consumer = Consumer::start(&scene, &["--kafka-property", "session.timeout.ms=6000"]);
+    let found = expect_settled(&scene, postgres(), &consumer, events);
+    assert_eq!(
+        found.dead_letters, 0,
+        "a row stored twice would have been refused by the unique index"
+    );
+    consumer.stop();
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_lag_and_the_outage() {
+    let (scene, mut own) = Scene::with_own_postgres("memory", 6);
+    let consumer = Consumer::start_on(&scene, &own, &[]);
+    consumer.wait_for_line("partition starts at its stored offset");
+    own.stop_immediate().expect("a crash");
+    // 130 MB of payload, many times what a batch may hold, while nothing can be stored; then all of it at once.
+    publish::run(&load(&scene, 300_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    consumer.wait_for_line("partitions paused");
+    own.restart().expect("it comes back");
+    expect_settled(&scene, &own, &consumer, 300_000);
+    let peak = consumer.peak_memory_mib();
+    assert!(peak < 128, "{peak} MiB");
+    consumer.stop();
+}
+
+#[test]
+fn a_stop_under_load_stores_what_is_batched_and_hands_over_clean() {
+    let scene = Scene::new("stop", 3);
+    publish::run(&load(&scene, 200_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &[]);
+    assert!(
+        wait_until(PATIENCE, || count(&scene, postgres()).settled() > 10_000),
+        "{}",
+        consumer.text()
+    );
+    let lines = consumer.stop();
+    let found = count(&scene, postgres());
+    assert_eq!(last_statistics(&lines)["total_consumed"], found.settled());
+    let told = kafka()
+        .group_offsets(&scene.group, &scene.topic)
+        .expect("the group's offsets");
+    let told: i64 = told.iter().filter_map(|partition| partition.current_offset).sum();
+    assert_eq!(
+        u64::try_from(told).expect("a count"),
+        found.settled(),
+        "Kafka was told all that is stored"
+    );
+}
+
+#[test]
+fn a_duration_ends_by_itself_and_a_second_signal_ends_at_once() {
+    let scene = Scene::new("duration", 1);
+    let mut consumer = Consumer::start(&scene, &["--duration", "2"]);
+    assert!(consumer.wait().success(), "{}", consumer.text());
+
+    let (scene, mut own) = Scene::with_own_postgres("second", 1);
+    let mut consumer = Consumer::start_on(&scene, &own, &["--shutdown-timeout", "600"]);
+    consumer.wait_for_line("partition starts at its stored offset");
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 100), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    consumer.wait_for_line("postgres does not take the work now");
+    consumer.signal(Signal::TERM);
+    consumer.wait_for_line("stopping");
+    assert!(!consumer.has_ended());
+    consumer.signal(Signal::TERM);
+    // Long before its 600 seconds: nothing here waits for so long.
+    assert_eq!(consumer.wait().code(), Some(143), "{}", consumer.text());
+}
+
+#[test]
+fn a_stop_while_postgres_is_away_is_bounded_and_loses_nothing() {
+    let (scene, mut own) = Scene::with_own_postgres("bounded", 1);
+    let arguments = [
+        "--shutdown-timeout",
+        "2",
+        "--kafka-property",
+        "session.timeout.ms=6000",
+    ];
+    let mut consumer = Consumer::start_on(&scene, &own, &arguments);
+    consumer.wait_for_line("partition starts at its stored offset");
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 100), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    consumer.wait_for_line("postgres does not take the work now");
+    consumer.signal(Signal::TERM);
+    assert_eq!(consumer.wait().code(), Some(75), "{}", consumer.text());
+    own.restart().expect("it starts");
+    let consumer = Consumer::start_on(&scene, &own, &arguments);
+    expect_settled(&scene, &own, &consumer, 100);
+    consumer.stop();
+}

@@ -1,0 +1,1 @@
+//! Rows that only the database refuses, and tables that change while the consumer runs.

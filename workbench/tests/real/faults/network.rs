@@ -1,0 +1,1 @@
+//! The network between the consumer and PostgreSQL: answers lost on the way, and silence.
