@@ -1,6 +1,8 @@
 //! Owns positions in a topic: partition, offset, and the range of offsets that a batch covers.
 //! The next-offset rule lives here and nowhere else. No I/O.
 
+use crate::config::OffsetReset;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A partition of the topic, by Kafka's number.
@@ -78,6 +80,35 @@ pub struct OffsetRange {
     /// What became of the messages between the two. Offsets that hold no message (compaction, transaction
     /// markers) are not counted.
     pub tally: Tally,
+}
+
+/// Whether the stored offsets are a batch's new ones in all its partitions: then a fence that missed has met the batch's
+/// own commit, whose answer got lost (promise 3).
+#[must_use]
+pub fn are_stored(ranges: &[OffsetRange], stored: &BTreeMap<Partition, Offset>) -> bool {
+    ranges
+        .iter()
+        .all(|range| stored.get(&range.partition) == Some(&range.next))
+}
+
+/// The first and the next offset of a partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The oldest message that is still there.
+    pub start: Offset,
+    /// What the next message will get.
+    pub end: Offset,
+}
+
+impl Log {
+    /// Where `--offset-reset` says to start.
+    #[must_use]
+    pub fn reset(self, policy: OffsetReset) -> Offset {
+        match policy {
+            OffsetReset::Earliest => self.start,
+            OffsetReset::Latest => self.end,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //! Each worker is a consume loop on a thread of its own and a store task with a connection of its own.
 
 pub mod consume; // Kafka's messages into the filling batch; when a batch is due
-mod rebalance; // which partitions this worker reads, and from where
+mod rebalance; // what librdkafka says of the group, and is told
+mod assignment; // which partitions this worker has, and where each stands
+mod flow; // what follows from all that happens: the worker's decisions
 pub mod decode; // payload → fields, in one pass
 pub mod encode; // fields → the bytes of a COPY BINARY row
 pub mod routing; // one message → a row, a dead letter, or skipped
@@ -10,6 +12,8 @@ pub mod batch; // rows and dead letters, and the offsets that they cover
 pub mod exchange; // what the consume loop and the store say to each other
 pub mod store; // a batch → one transaction, sent again until PostgreSQL takes it
 mod commit; // the advisory commit to Kafka
+#[cfg(test)]
+mod model; // thousands of schedules of polls, rebalances, crashes and lost answers
 
 use self::consume::{Consume, ConsumeError, Parts};
 use self::routing::Routing;

@@ -1,6 +1,7 @@
-//! Owns which partitions this worker reads and from where: takes the group's decisions out of librdkafka's callback
-//! and carries them out when PostgreSQL has said where each partition stands. Knows rdkafka, never tokio-postgres.
+//! Owns what librdkafka says of the group and is told in return: takes notes in its callbacks, and tells it what to read,
+//! from where, and what to give back. Knows rdkafka, never tokio-postgres; what is told, `flow` decides.
 
+use super::assignment::Assignment;
 use crate::health::WorkerHealth;
 use crate::metrics::Metrics;
 use crate::offsets::{Offset, Partition};
@@ -59,10 +60,6 @@ impl Context {
 
     pub(super) fn next_decision(&self) -> Option<Decision> {
         self.decisions.lock().expect("not poisoned").pop_front()
-    }
-
-    pub(super) fn has_decisions(&self) -> bool {
-        !self.decisions.lock().expect("not poisoned").is_empty()
     }
 }
 
@@ -142,137 +139,59 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Where a partition stands in this worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    /// The stored offset, as it will be when everything that was read so far is committed: what the next batch's
-    /// fence expects.
-    pub(super) expected: Offset,
-    /// The offset that is read next. Later than `expected` where Kafka has lost what lies between.
-    pub(super) read_next: Offset,
+/// Acknowledges an assignment: librdkafka reads the partitions from their positions. Those whose position is not known
+/// yet are taken into the assignment, but not read: the group must not wait for PostgreSQL.
+pub(super) fn take_over(
+    consumer: &KafkaConsumer,
+    topic: &str,
+    assignment: &Assignment,
+    partitions: &[Partition],
+) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => {
+            consumer.incremental_assign(&positions(topic, assignment, partitions.iter().copied())?)?;
+        }
+        // Eager: an assignment is always the whole one.
+        _ => consumer.assign(&positions(topic, assignment, assignment.partitions())?)?,
+    }
+    let unknown = partitions
+        .iter()
+        .copied()
+        .filter(|partition| assignment.position(*partition).is_none());
+    consumer.pause(&plain_list(topic, unknown))
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Owned {
-    /// `None` until PostgreSQL has said it.
-    position: Option<Position>,
-    /// librdkafka has been told to read it.
-    adopted: bool,
+/// Starts reading again from the positions, whatever librdkafka thinks where it is. Must not be called between a
+/// decision of the group and its acknowledgement: librdkafka would take it for that.
+pub(super) fn restart(
+    consumer: &KafkaConsumer,
+    topic: &str,
+    assignment: &Assignment,
+    partitions: &[Partition],
+) -> KafkaResult<()> {
+    let list = plain_list(topic, partitions.iter().copied());
+    if matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+        consumer.incremental_unassign(&list)?;
+    }
+    take_over(consumer, topic, assignment, partitions)?;
+    consumer.resume(&list)
 }
 
-/// The partitions that the group gave to this worker.
-#[derive(Debug, Default)]
-pub(super) struct Assignment(BTreeMap<Partition, Owned>);
-
-impl Assignment {
-    pub(super) fn add(&mut self, partitions: &[Partition]) {
-        self.0
-            .extend(partitions.iter().map(|partition| (*partition, Owned::default())));
-    }
-
-    pub(super) fn remove(&mut self, partitions: &[Partition]) {
-        self.0.retain(|partition, _| !partitions.contains(partition));
-    }
-
-    pub(super) fn partitions(&self) -> impl Iterator<Item = Partition> {
-        self.0.keys().copied()
-    }
-
-    pub(super) fn owns(&self, partition: Partition) -> bool {
-        self.0.contains_key(&partition)
-    }
-
-    /// Whether librdkafka reads the partition already, so that a new position needs a new start.
-    pub(super) fn is_adopted(&self, partition: Partition) -> bool {
-        self.0.get(&partition).is_some_and(|owned| owned.adopted)
-    }
-
-    pub(super) fn position(&mut self, partition: Partition) -> Option<&mut Position> {
-        self.0.get_mut(&partition)?.position.as_mut()
-    }
-
-    pub(super) fn set_position(&mut self, partition: Partition, position: Position) {
-        if let Some(owned) = self.0.get_mut(&partition) {
-            owned.position = Some(position);
-        }
-    }
-
-    /// PostgreSQL must be asked again; until then, messages of the partitions are passed over.
-    pub(super) fn forget_position(&mut self, partition: Partition) {
-        if let Some(owned) = self.0.get_mut(&partition) {
-            owned.position = None;
-        }
-    }
-
-    pub(super) fn all_known(&self, partitions: &[Partition]) -> bool {
-        partitions.iter().all(|partition| {
-            self.0
-                .get(partition)
-                .is_some_and(|owned| owned.position.is_some())
-        })
-    }
-
-    /// Acknowledges an assignment: librdkafka reads the partitions from their positions. Those whose position is not
-    /// known yet are taken into the assignment, but not read: the group must not wait for PostgreSQL.
-    pub(super) fn adopt(
-        &mut self,
-        consumer: &KafkaConsumer,
-        topic: &str,
-        partitions: &[Partition],
-    ) -> KafkaResult<()> {
-        for partition in partitions {
-            if let Some(owned) = self.0.get_mut(partition) {
-                owned.adopted = true;
-            }
-        }
-        match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => {
-                consumer.incremental_assign(&self.list(topic, partitions.iter().copied())?)?;
-            }
-            _ => consumer.assign(&self.list(topic, self.partitions())?)?,
-        }
-        let unknown = partitions
-            .iter()
-            .copied()
-            .filter(|partition| !self.all_known(&[*partition]));
-        consumer.pause(&plain_list(topic, unknown))
-    }
-
-    /// Starts reading again from the positions, whatever librdkafka thinks where it is. Must not be called between a
-    /// decision of the group and its acknowledgement: librdkafka would take it for that.
-    pub(super) fn restart(
-        &mut self,
-        consumer: &KafkaConsumer,
-        topic: &str,
-        partitions: &[Partition],
-    ) -> KafkaResult<()> {
-        let known: Vec<Partition> = partitions
-            .iter()
-            .copied()
-            .filter(|partition| self.all_known(&[*partition]))
-            .collect();
-        if matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            consumer.incremental_unassign(&plain_list(topic, known.iter().copied()))?;
-        }
-        self.adopt(consumer, topic, &known)?;
-        consumer.resume(&plain_list(topic, known.iter().copied()))
-    }
-
-    fn list(
-        &self,
-        topic: &str,
-        partitions: impl Iterator<Item = Partition>,
-    ) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            let position = self.0.get(&partition).and_then(|owned| owned.position);
-            let offset = position.map_or(rdkafka::Offset::End, |position| {
+fn positions(
+    topic: &str,
+    assignment: &Assignment,
+    partitions: impl Iterator<Item = Partition>,
+) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        let offset = assignment
+            .position(partition)
+            .map_or(rdkafka::Offset::End, |position| {
                 rdkafka::Offset::Offset(position.read_next.0)
             });
-            list.add_partition_offset(topic, partition.0, offset)?;
-        }
-        Ok(list)
+        list.add_partition_offset(topic, partition.0, offset)?;
     }
+    Ok(list)
 }
 
 /// Acknowledges that partitions are taken away.

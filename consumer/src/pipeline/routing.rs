@@ -68,6 +68,20 @@ impl Routing {
         batch.push(incoming, expected, fate);
     }
 
+    /// The batch's messages, encoded for another generation of the tables.
+    #[must_use]
+    pub fn encode_again(&mut self, batch: &Batch, topic: &str, tables: &Tables) -> Batch {
+        self.refresh(tables);
+        let mut again = Batch::default();
+        if let Some(opened_at) = batch.opened_at() {
+            again.open(tables.generation, self.tables(), opened_at);
+        }
+        for (incoming, expected) in batch.replay(topic) {
+            self.take(&mut again, &incoming, expected);
+        }
+        again
+    }
+
     fn decide(&mut self, batch: &mut Batch, incoming: &Incoming<'_>) -> Fate {
         let event = match self.decoder.decode(incoming.payload) {
             Ok(event) => event,

@@ -13,12 +13,11 @@ use super::routing::Routing;
 use crate::config::PostgresConfig;
 use crate::health::PostgresHealth;
 use crate::metrics::Metrics;
-use crate::offsets::{Offset, Partition};
+use crate::offsets::{Offset, Partition, are_stored};
 use crate::postgres::{self, Fault};
 use crate::table::SharedTables;
 use crate::table::catalog::{self, CatalogError};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What is shared between a store and the rest of the process.
@@ -296,20 +295,9 @@ impl Store {
     /// Rows are stored only in the generation of the tables that they were encoded for.
     fn encode_for_current_tables(&mut self, batch: &mut Batch) {
         let tables = self.shared.tables.current();
-        if batch.generation() == tables.generation {
-            return;
+        if batch.generation() != tables.generation {
+            *batch = self.routing.encode_again(batch, &self.topic, &tables);
         }
-        self.routing.refresh(&tables);
-        let mut again = Batch::default();
-        again.open(
-            tables.generation,
-            self.routing.tables(),
-            batch.opened_at().unwrap_or_else(Instant::now),
-        );
-        for (incoming, expected) in batch.replay(&self.topic) {
-            self.routing.take(&mut again, &incoming, expected);
-        }
-        *batch = again;
     }
 
     /// After a miss: whether the stored offsets are the batch's new ones already, in all its partitions.
@@ -318,10 +306,7 @@ impl Store {
         let session = self.session().await?;
         let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
         let stored = session.load(&partitions).await?;
-        let ours = batch
-            .ranges()
-            .iter()
-            .all(|range| stored.get(&range.partition) == Some(&range.next));
+        let ours = are_stored(batch.ranges(), &stored);
         if !ours {
             for range in batch.ranges() {
                 let found = stored.get(&range.partition).map_or(-1, |offset| offset.0);

@@ -1,175 +1,117 @@
-//! Owns what the consume loop does for the group: takes over what is assigned when PostgreSQL has said where it stands,
-//! gives back what is revoked when what is sealed has been stored, and starts partitions anew where they must.
+//! Owns what the consume loop does for the group and at the start of partitions: brings decisions to `flow`, carries out
+//! what follows, and tells people.
 
-use super::{Consume, InFlight, start};
+use super::{Consume, start};
 use crate::offsets::{Offset, Partition};
-use crate::pipeline::rebalance::{Decision, Position, give_back, plain_list};
+use crate::pipeline::flow::{Action, Gap};
+use crate::pipeline::rebalance::{self, Decision, plain_list};
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaResult;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-/// An assignment is acknowledged after so long even if PostgreSQL has not said where its partitions stand.
-const ADOPT_AFTER: Duration = Duration::from_secs(5);
-
-/// What is sealed may take so long when its partitions are revoked.
-const REVOKE_WITHIN: Duration = Duration::from_secs(10);
-
-/// After an error that concerns the start of partitions, the next attempt waits so long.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 impl Consume {
     /// One decision after the other: the next is looked at when the one before is acknowledged.
     pub(super) fn carry_out_decisions(&mut self, now: Instant) {
         loop {
-            if let Some((partitions, until)) = self.revoking.take() {
-                let sealed = |asked: &InFlight| {
-                    asked.oldest.is_some() && asked.partitions.iter().any(|p| partitions.contains(p))
-                };
-                if self.in_flight.as_ref().is_some_and(sealed) && now < until {
-                    self.revoking = Some((partitions, until));
-                    return;
-                }
-                self.acknowledge_revoked(&partitions, now);
+            while let Some(action) = self.flow.next_action(now) {
+                self.acknowledge(action, now);
             }
-            if let Some((partitions, until)) = self.assigning.take() {
-                if !self.assignment.all_known(&partitions) && now < until {
-                    self.assigning = Some((partitions, until));
-                    return;
-                }
-                self.acknowledge_assigned(partitions);
+            if self.flow.is_deciding() {
+                return;
             }
             match self.consumer.context().next_decision() {
-                Some(Decision::Assigned(partitions)) => {
-                    tracing::info!(partitions = %Numbers(&partitions), "partitions assigned");
-                    self.parts.metrics.rebalances.increment(1);
-                    self.assignment.add(&partitions);
-                    self.to_load.extend(partitions.iter().copied());
-                    self.assigning = Some((partitions, now + ADOPT_AFTER));
-                }
-                Some(Decision::Revoked(partitions)) => {
-                    let lost = self.consumer.assignment_lost();
-                    tracing::info!(partitions = %Numbers(&partitions), lost, "partitions revoked");
-                    self.parts.metrics.rebalances.increment(1);
-                    self.forget(&partitions);
-                    self.revoking = Some((partitions, if lost { now } else { now + REVOKE_WITHIN }));
-                }
+                Some(decision) => self.take_decision(decision, now),
                 None => break,
             }
         }
-        if !self.consumer.context().has_decisions() {
-            self.restart_partitions(now);
+        self.start_reading_again(now);
+    }
+
+    fn take_decision(&mut self, decision: Decision, now: Instant) {
+        self.metrics.rebalances.increment(1);
+        match decision {
+            Decision::Assigned(partitions) => {
+                tracing::info!(partitions = %Numbers(&partitions), "partitions assigned");
+                self.flow.assigned(partitions, now);
+            }
+            Decision::Revoked(partitions) => {
+                let lost = self.consumer.assignment_lost();
+                tracing::info!(partitions = %Numbers(&partitions), lost, "partitions revoked");
+                for partition in &partitions {
+                    self.metrics.partition_leaves(*partition);
+                }
+                self.flow.revoked(partitions, lost, now);
+            }
         }
     }
 
-    /// What is read but not sealed is forgotten: PostgreSQL knows where to go on.
-    fn forget(&mut self, partitions: &[Partition]) {
-        self.assignment.remove(partitions);
-        self.filling.forget(&|partition| partitions.contains(&partition));
-        self.to_start
-            .retain(|(partition, _)| !partitions.contains(partition));
-        for partition in partitions {
-            self.to_load.remove(partition);
-            self.to_restart.remove(partition);
-            self.parts.metrics.partition_leaves(*partition);
-        }
-    }
-
-    fn acknowledge_revoked(&mut self, partitions: &[Partition], now: Instant) {
-        let assignment = &self.assignment;
-        self.advisory.tell(&self.consumer, &self.topic, now, |p| {
-            assignment.owns(p) || partitions.contains(&p)
-        });
-        if let Err(error) = give_back(&self.consumer, &self.topic, partitions) {
-            tracing::warn!(%error, "could not give partitions back");
-        }
-    }
-
-    fn acknowledge_assigned(&mut self, partitions: Vec<Partition>) {
-        if let Err(error) = self.assignment.adopt(&self.consumer, &self.topic, &partitions) {
-            // The group has decided anew in the meantime; its next decision follows.
-            tracing::warn!(%error, "could not take over assigned partitions");
-        }
-        if self.paused {
-            let list = plain_list(&self.topic, partitions.into_iter());
-            let _ = self.consumer.pause(&list);
+    fn acknowledge(&mut self, action: Action, now: Instant) {
+        let topic = &self.kafka.topic;
+        let assignment = self.flow.assignment();
+        match action {
+            Action::Adopt(partitions) => {
+                if let Err(error) = rebalance::take_over(&self.consumer, topic, assignment, &partitions) {
+                    // The group has decided anew in the meantime; its next decision follows.
+                    tracing::warn!(%error, "could not take over assigned partitions");
+                }
+                if self.paused {
+                    let _ = self.consumer.pause(&plain_list(topic, partitions.into_iter()));
+                }
+            }
+            Action::GiveBack(partitions) => {
+                self.advisory.tell(&self.consumer, topic, now, |partition| {
+                    assignment.owns(partition) || partitions.contains(&partition)
+                });
+                if let Err(error) = rebalance::give_back(&self.consumer, topic, &partitions) {
+                    tracing::warn!(%error, "could not give partitions back");
+                }
+            }
         }
     }
 
     /// PostgreSQL has said where partitions stand.
-    pub(super) fn take_positions(
-        &mut self,
-        asked: &[Partition],
-        offsets: &BTreeMap<Partition, Offset>,
-        now: Instant,
-    ) {
-        let mut without_row = Vec::new();
-        for partition in asked.iter().copied() {
-            // Gone in the meantime, or gone and come back, and asked for once more.
-            if !self.assignment.owns(partition) || self.to_load.contains(&partition) {
-                continue;
-            }
-            let Some(offset) = offsets.get(&partition).copied() else {
-                without_row.push(partition);
-                continue;
-            };
+    pub(super) fn take_positions(&mut self, offsets: &BTreeMap<Partition, Offset>, now: Instant) {
+        for (partition, offset) in self.flow.loaded(offsets) {
             tracing::info!(
                 partition = partition.0,
                 offset = offset.0,
                 "partition starts at its stored offset"
             );
-            self.assignment.set_position(
-                partition,
-                Position {
-                    expected: offset,
-                    read_next: offset,
-                },
-            );
-            self.parts.metrics.partition_starts(partition, offset);
+            self.metrics.partition_starts(partition, offset);
             // A consumer that was killed has perhaps not told it.
             self.advisory.stored(partition, offset);
-            if self.assignment.is_adopted(partition) {
-                self.to_restart.insert(partition);
-            }
         }
+        let without_row = self.flow.take_without_row();
         if without_row.is_empty() {
             return;
         }
-        match start::first_offsets(&self.consumer, &self.parts.kafka, &without_row) {
-            Ok(found) => self.to_start.extend(found),
+        match start::first_offsets(&self.consumer, &self.kafka, &without_row) {
+            Ok(found) => self.flow.found(found),
             Err(error) => {
                 self.tell_kafka_error(&error, now);
-                self.to_load.extend(without_row);
-                self.load_after = now + TRY_AGAIN_AFTER;
+                self.flow.ask_again(without_row, now);
             }
         }
     }
 
     /// Starts reading where the position is another one than librdkafka's.
-    fn restart_partitions(&mut self, now: Instant) {
-        if self.out_of_range && now >= self.load_after {
-            match start::back_in_range(
-                &self.consumer,
-                &self.parts.kafka,
-                &mut self.assignment,
-                &self.parts.metrics,
-            ) {
-                Ok(()) => {
-                    self.out_of_range = false;
-                    let assignment = &self.assignment;
-                    self.to_restart
-                        .extend(assignment.partitions().filter(|p| assignment.is_adopted(*p)));
-                }
+    fn start_reading_again(&mut self, now: Instant) {
+        if self.flow.is_out_of_range(now) {
+            match self.fit_positions_into_logs() {
+                Ok(()) => self.flow.is_back_in_range(),
                 Err(error) => {
                     self.tell_kafka_error(&error, now);
-                    self.load_after = now + TRY_AGAIN_AFTER;
+                    self.flow.ask_again(Vec::new(), now);
                 }
             }
         }
-        if self.to_restart.is_empty() {
+        let partitions = self.flow.take_restarts();
+        if partitions.is_empty() {
             return;
         }
-        let partitions: Vec<Partition> = std::mem::take(&mut self.to_restart).into_iter().collect();
-        if let Err(error) = self.assignment.restart(&self.consumer, &self.topic, &partitions) {
+        let assignment = self.flow.assignment();
+        if let Err(error) = rebalance::restart(&self.consumer, &self.kafka.topic, assignment, &partitions) {
             tracing::warn!(%error, "could not start reading partitions again");
         }
         if self.paused {
@@ -177,11 +119,37 @@ impl Consume {
         }
     }
 
-    pub(super) fn tell_kafka(&mut self, now: Instant) {
-        let assignment = &self.assignment;
-        self.advisory.tell(&self.consumer, &self.topic, now, |partition| {
-            assignment.owns(partition)
-        });
+    /// Looks at each partition whether its position is in its log, and moves it there if not. Never in silence.
+    fn fit_positions_into_logs(&mut self) -> KafkaResult<()> {
+        let policy = self.kafka.offset_reset;
+        let partitions: Vec<Partition> = self.flow.assignment().known().collect();
+        for partition in partitions {
+            let log = start::log_of(&self.consumer, &self.kafka, partition)?;
+            match self.flow.fit_into(partition, log, policy) {
+                None => {}
+                Some(Gap::Lost { from, offsets_lost }) => {
+                    self.metrics.offsets_lost.increment(offsets_lost);
+                    tracing::error!(
+                        partition = partition.0,
+                        offset = from.0,
+                        log_start = log.start.0,
+                        offsets_lost,
+                        "kafka's retention has removed messages that were not read yet; going on at the start of the \
+                         log. Give the topic a longer retention, or the consumer more workers",
+                    );
+                }
+                Some(Gap::Beyond { from, going_on_at }) => tracing::error!(
+                    partition = partition.0,
+                    offset = from.0,
+                    log_end = log.end.0,
+                    going_on_at = going_on_at.0,
+                    offset_reset = policy.as_str(),
+                    "the stored offset is beyond the end of the log: was the topic deleted and created again? \
+                     --offset-reset decides where to go on",
+                ),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,10 +2,9 @@
 
 use super::{Consume, ConsumeError};
 use crate::offsets::{Offset, Partition};
-use crate::pipeline::batch::{Batch, Incoming};
-use crate::pipeline::rebalance::{Assignment, Position, plain_list};
-use crate::pipeline::routing::Routing;
-use crate::table::{Coordinates, SharedTables};
+use crate::pipeline::batch::Incoming;
+use crate::pipeline::rebalance::plain_list;
+use crate::table::Coordinates;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
@@ -18,7 +17,7 @@ const PAUSE_AFTER: Duration = Duration::from_secs(1);
 impl Consume {
     /// Takes up to `--max-poll-records` messages. Whether there may be more.
     pub(super) fn poll(&mut self, now: Instant) -> Result<bool, ConsumeError> {
-        if self.is_full() {
+        if self.flow.is_full() {
             let since = *self.full_since.get_or_insert(now);
             if !self.paused {
                 if now - since < PAUSE_AFTER {
@@ -32,21 +31,13 @@ impl Consume {
                 self.pause(false);
             }
         }
-        for _ in 0..self.parts.kafka.max_poll_records {
+        for _ in 0..self.kafka.max_poll_records {
             match self.consumer.poll(Duration::ZERO) {
                 None => return Ok(false),
-                Some(Ok(message)) => take(
-                    &message,
-                    &self.topic,
-                    &mut self.assignment,
-                    &mut self.filling,
-                    &mut self.parts.routing,
-                    &self.parts.tables,
-                    now,
-                ),
+                Some(Ok(message)) => self.flow.take(&incoming(&message, &self.kafka.topic), now),
                 Some(Err(error)) => self.take_kafka_error(error, now)?,
             }
-            if self.is_full() {
+            if self.flow.is_full() {
                 return Ok(false);
             }
         }
@@ -54,12 +45,7 @@ impl Consume {
     }
 
     pub(super) fn pause(&mut self, pause: bool) {
-        let assignment = &mut self.assignment;
-        let partitions: Vec<Partition> = assignment.partitions().collect();
-        let known = partitions
-            .into_iter()
-            .filter(|partition| assignment.all_known(&[*partition]));
-        let list = plain_list(&self.topic, known);
+        let list = plain_list(&self.kafka.topic, self.flow.assignment().known());
         let done = if pause {
             self.consumer.pause(&list)
         } else {
@@ -83,7 +69,7 @@ impl Consume {
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
             ) => {
-                self.out_of_range = true;
+                self.flow.fell_out_of_range();
             }
             error => self.tell_kafka_error(&error, now),
         }
@@ -92,60 +78,28 @@ impl Consume {
 
     pub(super) fn tell_kafka_error(&mut self, error: &KafkaError, now: Instant) {
         const TELL_AGAIN: Duration = Duration::from_secs(10);
-        self.parts.health.kafka_failed(&error.to_string());
+        self.health.kafka_failed(&error.to_string());
         if self.kafka_error_told.is_none_or(|at| now - at >= TELL_AGAIN) {
             self.kafka_error_told = Some(now);
-            tracing::warn!(%error, topic = self.topic, "kafka: waiting, nothing is lost");
+            tracing::warn!(%error, topic = self.kafka.topic, "kafka: waiting, nothing is lost");
         }
     }
 }
 
-/// Takes one message into the filling batch. (Not a method: the message borrows the client.)
-fn take(
-    message: &BorrowedMessage<'_>,
-    topic: &str,
-    assignment: &mut Assignment,
-    filling: &mut Batch,
-    routing: &mut Routing,
-    tables: &SharedTables,
-    now: Instant,
-) {
-    let partition = Partition(message.partition());
-    let offset = Offset(message.offset());
-    // A message of a partition that was given back or waits for its position is a leftover: it comes again, to
-    // whoever reads the partition then. The same holds for one before the position.
-    let Some(position) = assignment
-        .position(partition)
-        .filter(|position| offset >= position.read_next)
-    else {
-        return;
-    };
-    if filling.is_empty() {
-        let current = tables.current();
-        routing.refresh(&current);
-        filling.open(routing.generation(), routing.tables(), now);
-    }
+fn incoming<'a>(message: &'a BorrowedMessage<'_>, topic: &'a str) -> Incoming<'a> {
     let timestamp_ms = match message.timestamp() {
         Timestamp::NotAvailable => None,
         Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => Some(ms),
     };
     let at = Coordinates {
         topic,
-        partition,
-        offset,
+        partition: Partition(message.partition()),
+        offset: Offset(message.offset()),
         timestamp_ms,
         key: message.key(),
     };
-    routing.take(
-        filling,
-        &Incoming {
-            at,
-            payload: message.payload(),
-        },
-        position.expected,
-    );
-    *position = Position {
-        expected: offset.next(),
-        read_next: offset.next(),
-    };
+    Incoming {
+        at,
+        payload: message.payload(),
+    }
 }

@@ -1,0 +1,118 @@
+//! Owns which partitions a worker has, where each of them stands, and whether the Kafka client reads it from there.
+//! No I/O: `rebalance` tells the client.
+
+use crate::offsets::{Offset, Partition};
+use std::collections::BTreeMap;
+
+/// Where a partition stands in this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The stored offset, as it will be when everything that was read so far is committed: what the next batch's
+    /// fence expects.
+    pub(super) expected: Offset,
+    /// The offset that is read next. Later than `expected` where Kafka has lost what lies between.
+    pub(super) read_next: Offset,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Owned {
+    /// `None` until PostgreSQL has said it.
+    position: Option<Position>,
+    /// The group has been told that it is ours.
+    adopted: bool,
+    /// The client reads from the position. Until then its messages are of another place in the log: taking one would
+    /// skip what lies between.
+    reading: bool,
+}
+
+/// The partitions that the group gave to this worker.
+#[derive(Debug, Default)]
+pub(super) struct Assignment(BTreeMap<Partition, Owned>);
+
+impl Assignment {
+    pub(super) fn add(&mut self, partitions: &[Partition]) {
+        self.0
+            .extend(partitions.iter().map(|partition| (*partition, Owned::default())));
+    }
+
+    pub(super) fn remove(&mut self, partitions: &[Partition]) {
+        self.0.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = Partition> {
+        self.0.keys().copied()
+    }
+
+    /// The partitions whose position PostgreSQL has said.
+    pub(super) fn known(&self) -> impl Iterator<Item = Partition> {
+        self.0
+            .iter()
+            .filter_map(|(partition, owned)| owned.position.map(|_| *partition))
+    }
+
+    pub(super) fn owns(&self, partition: Partition) -> bool {
+        self.0.contains_key(&partition)
+    }
+
+    pub(super) fn position(&self, partition: Partition) -> Option<Position> {
+        self.0.get(&partition)?.position
+    }
+
+    pub(super) fn all_known(&self, partitions: &[Partition]) -> bool {
+        partitions
+            .iter()
+            .all(|partition| self.position(*partition).is_some())
+    }
+
+    /// Reading has to start at this position.
+    pub(super) fn set_position(&mut self, partition: Partition, position: Position) {
+        if let Some(owned) = self.0.get_mut(&partition) {
+            owned.position = Some(position);
+            owned.reading = false;
+        }
+    }
+
+    /// PostgreSQL must be asked again; until then, messages of the partition are passed over.
+    pub(super) fn forget_position(&mut self, partition: Partition) {
+        if let Some(owned) = self.0.get_mut(&partition) {
+            owned.position = None;
+            owned.reading = false;
+        }
+    }
+
+    /// The client has been told to read the partitions from their positions, where those are known.
+    pub(super) fn adopt(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            if let Some(owned) = self.0.get_mut(partition) {
+                owned.adopted = true;
+                owned.reading = owned.position.is_some();
+            }
+        }
+    }
+
+    /// Partitions that the client has, but does not read from their positions.
+    pub(super) fn to_restart(&self) -> Vec<Partition> {
+        self.0
+            .iter()
+            .filter(|(_, owned)| owned.adopted && !owned.reading && owned.position.is_some())
+            .map(|(partition, _)| *partition)
+            .collect()
+    }
+
+    /// Takes a message's place in the log: the position moves behind it. What its batch's fence expects, or `None` when
+    /// it is not to be taken: a message of a partition that was given back or waits for its position is a leftover. It
+    /// comes again, to whoever reads the partition then. The same holds for one before the position.
+    pub(super) fn advance(&mut self, partition: Partition, offset: Offset) -> Option<Offset> {
+        let owned = self.0.get_mut(&partition).filter(|owned| owned.reading)?;
+        let position = owned
+            .position
+            .as_mut()
+            .filter(|position| offset >= position.read_next)?;
+        let expected = position.expected;
+        *position = Position {
+            expected: offset.next(),
+            read_next: offset.next(),
+        };
+        Some(expected)
+    }
+}

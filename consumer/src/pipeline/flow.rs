@@ -1,0 +1,378 @@
+//! Owns a worker's decisions: what follows from the group's decisions, Kafka's messages and the store's outcomes for its
+//! partitions and its batches. No I/O, no log and no clock: `consume` carries out what it says, and `model` drives it
+//! through thousands of schedules.
+
+use super::assignment::{Assignment, Position};
+use super::batch::{Batch, Incoming};
+use super::exchange::Command;
+use super::routing::Routing;
+use crate::config::{BatchConfig, OffsetReset};
+use crate::offsets::{Log, Offset, Partition};
+use crate::table::SharedTables;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An assignment is acknowledged after so long even if PostgreSQL has not said where its partitions stand.
+const ADOPT_AFTER: Duration = Duration::from_secs(5);
+
+/// What is sealed may take so long when its partitions are revoked.
+const REVOKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// After an error that concerns the start of partitions, the next attempt waits so long.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What the Kafka client is to be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Take over what the group has assigned: read from the positions, hold still where one is not known yet.
+    Adopt(Vec<Partition>),
+    /// Give back what the group has revoked.
+    GiveBack(Vec<Partition>),
+}
+
+/// What the store is busy with.
+#[derive(Debug)]
+struct InFlight {
+    partitions: Vec<Partition>,
+    /// When the oldest message of the batch came; `None` where it is no batch.
+    oldest: Option<Instant>,
+    messages: usize,
+}
+
+/// A position that lay outside of its partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// Retention has passed it.
+    Lost { from: Offset, offsets_lost: u64 },
+    /// It was beyond the end.
+    Beyond { from: Offset, going_on_at: Offset },
+}
+
+/// The decisions of one worker.
+pub(super) struct Flow {
+    config: BatchConfig,
+    routing: Routing,
+    tables: Arc<SharedTables>,
+    assignment: Assignment,
+    filling: Box<Batch>,
+    /// The other batch's memory, while it is not in the store.
+    spare: Option<Box<Batch>>,
+    in_flight: Option<InFlight>,
+    /// The partitions that PostgreSQL is to be asked about, and not before when.
+    to_load: BTreeSet<Partition>,
+    load_after: Option<Instant>,
+    /// Partitions of which PostgreSQL knows nothing: Kafka says where they start.
+    without_row: Vec<Partition>,
+    /// What was found for them.
+    to_start: Vec<(Partition, Offset)>,
+    /// A partition's position fell out of its log.
+    out_of_range: bool,
+    assigning: Option<(Vec<Partition>, Instant)>,
+    revoking: Option<(Vec<Partition>, Instant)>,
+}
+
+impl Flow {
+    pub(super) fn new(config: BatchConfig, routing: Routing, tables: Arc<SharedTables>) -> Self {
+        Self {
+            config,
+            routing,
+            tables,
+            assignment: Assignment::default(),
+            filling: Box::default(),
+            spare: Some(Box::default()),
+            in_flight: None,
+            to_load: BTreeSet::new(),
+            load_after: None,
+            without_row: Vec::new(),
+            to_start: Vec::new(),
+            out_of_range: false,
+            assigning: None,
+            revoking: None,
+        }
+    }
+
+    pub(super) fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    // ---- the group -----------------------------------------------------------------------------------------
+
+    /// The group has given partitions to this worker.
+    pub(super) fn assigned(&mut self, partitions: Vec<Partition>, now: Instant) {
+        self.assignment.add(&partitions);
+        self.to_load.extend(partitions.iter().copied());
+        self.assigning = Some((partitions, now + ADOPT_AFTER));
+    }
+
+    /// The group takes partitions away. What is read but not sealed is forgotten: PostgreSQL knows where to go on.
+    /// `lost`: somebody else reads them already.
+    pub(super) fn revoked(&mut self, partitions: Vec<Partition>, lost: bool, now: Instant) {
+        self.assignment.remove(&partitions);
+        self.filling.forget(&|partition| partitions.contains(&partition));
+        self.to_start
+            .retain(|(partition, _)| !partitions.contains(partition));
+        self.without_row
+            .retain(|partition| !partitions.contains(partition));
+        self.to_load.retain(|partition| !partitions.contains(partition));
+        self.revoking = Some((partitions, if lost { now } else { now + REVOKE_WITHIN }));
+    }
+
+    /// Whether a decision of the group is not acknowledged yet: the next one must wait.
+    pub(super) fn is_deciding(&self) -> bool {
+        self.assigning.is_some() || self.revoking.is_some()
+    }
+
+    /// The acknowledgement of the group's decision, when it is time: of a revocation when what is sealed has been
+    /// stored, of an assignment when it is known where its partitions stand; of either when that takes too long.
+    pub(super) fn next_action(&mut self, now: Instant) -> Option<Action> {
+        if let Some((partitions, _)) = self.revoking.take_if(|(partitions, until)| {
+            let sealed = self.in_flight.as_ref().is_some_and(|asked| {
+                asked.oldest.is_some() && asked.partitions.iter().any(|p| partitions.contains(p))
+            });
+            !sealed || now >= *until
+        }) {
+            return Some(Action::GiveBack(partitions));
+        }
+        let (partitions, _) = self
+            .assigning
+            .take_if(|(partitions, until)| self.assignment.all_known(partitions) || now >= *until)?;
+        self.assignment.adopt(&partitions);
+        Some(Action::Adopt(partitions))
+    }
+
+    /// Partitions that the client must be told to read from their positions, whatever it reads now. The caller tells it
+    /// at once, and not between a decision of the group and its acknowledgement.
+    pub(super) fn take_restarts(&mut self) -> Vec<Partition> {
+        let partitions = self.assignment.to_restart();
+        self.assignment.adopt(&partitions);
+        partitions
+    }
+
+    // ---- Kafka's messages ----------------------------------------------------------------------------------
+
+    /// Takes one message into the filling batch, or passes over it.
+    pub(super) fn take(&mut self, incoming: &Incoming<'_>, now: Instant) {
+        let Some(expected) = self.assignment.advance(incoming.at.partition, incoming.at.offset) else {
+            return;
+        };
+        if self.filling.is_empty() {
+            self.routing.refresh(&self.tables.current());
+            self.filling
+                .open(self.routing.generation(), self.routing.tables(), now);
+        }
+        self.routing.take(&mut self.filling, incoming, expected);
+    }
+
+    /// Whether the filling batch is as large as memory allows.
+    pub(super) fn is_full(&self) -> bool {
+        self.filling.bytes() >= self.config.max_bytes
+    }
+
+    /// The fields without a column since the last call, with how often each came.
+    pub(super) fn take_unmapped(&mut self) -> impl Iterator<Item = (&str, u64)> {
+        self.routing.take_unmapped()
+    }
+
+    /// The client says that it can't read from some position.
+    pub(super) fn fell_out_of_range(&mut self) {
+        self.out_of_range = true;
+    }
+
+    /// Whether `fit_into` is to be called for every partition with a position.
+    pub(super) fn is_out_of_range(&self, now: Instant) -> bool {
+        self.out_of_range && self.load_after.is_none_or(|at| now >= at)
+    }
+
+    /// Compares a partition's position with its log, and moves it there if it lies outside. What is stored does not
+    /// move by it: the next batch does that.
+    pub(super) fn fit_into(&mut self, partition: Partition, log: Log, policy: OffsetReset) -> Option<Gap> {
+        let position = self.assignment.position(partition)?;
+        let from = position.read_next;
+        let (read_next, gap) = if from < log.start {
+            let offsets_lost = from.distance_to(log.start);
+            (log.start, Gap::Lost { from, offsets_lost })
+        } else if from > log.end {
+            let going_on_at = log.reset(policy);
+            (going_on_at, Gap::Beyond { from, going_on_at })
+        } else {
+            return None;
+        };
+        self.assignment.set_position(
+            partition,
+            Position {
+                read_next,
+                ..position
+            },
+        );
+        Some(gap)
+    }
+
+    /// All positions have been compared with their logs: the client reads all partitions anew, for it has stopped
+    /// reading those that were out of range.
+    pub(super) fn is_back_in_range(&mut self) {
+        self.out_of_range = false;
+        let positions: Vec<_> = self.assignment.known().collect();
+        for partition in positions {
+            if let Some(position) = self.assignment.position(partition) {
+                self.assignment.set_position(partition, position);
+            }
+        }
+    }
+
+    // ---- the store -----------------------------------------------------------------------------------------
+
+    /// PostgreSQL has said where partitions stand. Those that start there now.
+    pub(super) fn loaded(&mut self, offsets: &BTreeMap<Partition, Offset>) -> Vec<(Partition, Offset)> {
+        let asked = self
+            .in_flight
+            .take()
+            .map(|asked| asked.partitions)
+            .unwrap_or_default();
+        let mut starting = Vec::new();
+        for partition in asked {
+            // Gone in the meantime, or gone and come back, and asked for once more.
+            if !self.assignment.owns(partition) || self.to_load.contains(&partition) {
+                continue;
+            }
+            let Some(offset) = offsets.get(&partition).copied() else {
+                self.without_row.push(partition);
+                continue;
+            };
+            let position = Position {
+                expected: offset,
+                read_next: offset,
+            };
+            self.assignment.set_position(partition, position);
+            starting.push((partition, offset));
+        }
+        starting
+    }
+
+    /// Partitions without a stored offset: Kafka is to be asked where they start, and `found` or `ask_again` called.
+    pub(super) fn take_without_row(&mut self) -> Vec<Partition> {
+        std::mem::take(&mut self.without_row)
+    }
+
+    /// Where partitions without a row start.
+    pub(super) fn found(&mut self, starts: Vec<(Partition, Offset)>) {
+        self.to_start.extend(starts);
+    }
+
+    /// Kafka could not say where partitions start, or what their logs hold.
+    pub(super) fn ask_again(&mut self, partitions: Vec<Partition>, now: Instant) {
+        self.to_load.extend(partitions);
+        self.load_after = Some(now + TRY_AGAIN_AFTER);
+    }
+
+    /// The batch is committed.
+    pub(super) fn stored(&mut self, batch: Box<Batch>) {
+        self.in_flight = None;
+        self.take_back(batch);
+    }
+
+    /// Somebody else moved the batch's partitions. What was read of them since builds on what was not stored.
+    pub(super) fn fenced(&mut self, batch: Box<Batch>) {
+        self.in_flight = None;
+        let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
+        self.filling.forget(&|partition| partitions.contains(&partition));
+        for partition in partitions {
+            if self.assignment.owns(partition) {
+                self.assignment.forget_position(partition);
+                self.to_load.insert(partition);
+            }
+        }
+        self.take_back(batch);
+    }
+
+    fn take_back(&mut self, mut batch: Box<Batch>) {
+        batch.clear();
+        self.spare = Some(batch);
+    }
+
+    /// The store's next work, if it is free and there is some.
+    pub(super) fn next_command(&mut self, now: Instant) -> Option<Command> {
+        if !self.has_command(now) {
+            return None;
+        }
+        if !self.to_start.is_empty() {
+            let offsets = std::mem::take(&mut self.to_start);
+            self.employ(offsets.iter().map(|(partition, _)| *partition).collect(), None, 0);
+            Some(Command::Start(offsets))
+        } else if self.may_load(now) {
+            let partitions: Vec<Partition> = std::mem::take(&mut self.to_load).into_iter().collect();
+            self.load_after = None;
+            self.employ(partitions.clone(), None, 0);
+            Some(Command::Load(partitions))
+        } else {
+            Some(self.seal())
+        }
+    }
+
+    /// Whether there is work for the store, and the store is free.
+    pub(super) fn has_command(&self, now: Instant) -> bool {
+        self.in_flight.is_none()
+            && (!self.to_start.is_empty() || self.may_load(now) || self.batch_is_due(now))
+    }
+
+    fn may_load(&self, now: Instant) -> bool {
+        !self.to_load.is_empty() && self.load_after.is_none_or(|at| now >= at)
+    }
+
+    fn batch_is_due(&self, now: Instant) -> bool {
+        self.filling.opened_at().is_some_and(|opened_at| {
+            self.filling.len() >= self.config.size
+                || now - opened_at >= self.config.interval
+                || self.is_full()
+        })
+    }
+
+    /// When the filling batch is due, if the store is free to take it.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let opened_at = self.filling.opened_at()?;
+        self.in_flight.is_none().then(|| opened_at + self.config.interval)
+    }
+
+    /// From now on there is no work but what is batched: the last command, when the store is free.
+    pub(super) fn last_command(&mut self) -> Option<Command> {
+        (self.in_flight.is_none() && !self.filling.is_empty()).then(|| self.seal())
+    }
+
+    /// Hands the filling batch to the store; the other one is filled from now on.
+    fn seal(&mut self) -> Command {
+        let spare = self
+            .spare
+            .take()
+            .expect("the store is free, so the other batch is here");
+        let batch = std::mem::replace(&mut self.filling, spare);
+        let partitions = batch.ranges().iter().map(|range| range.partition).collect();
+        self.employ(partitions, batch.opened_at(), batch.len());
+        Command::Store(batch)
+    }
+
+    fn employ(&mut self, partitions: Vec<Partition>, oldest: Option<Instant>, messages: usize) {
+        self.in_flight = Some(InFlight {
+            partitions,
+            oldest,
+            messages,
+        });
+    }
+
+    /// Whether the store has been asked for something.
+    pub(super) fn store_is_busy(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Messages that are neither stored nor forgotten.
+    pub(super) fn waiting(&self) -> usize {
+        self.filling.len() + self.in_flight.as_ref().map_or(0, |asked| asked.messages)
+    }
+
+    /// When the oldest of them came.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.in_flight
+            .as_ref()
+            .and_then(|in_flight| in_flight.oldest)
+            .or(self.filling.opened_at())
+    }
+}

@@ -1,0 +1,299 @@
+//! The model's worker: the real `Flow`, with a Kafka client and a store around it that do what the real ones do, one step
+//! at a time.
+
+use super::database::{Database, Rollback, TABLES};
+use super::log::{PartitionLog, place};
+use crate::config::{BatchConfig, OffsetReset, UnknownTypes};
+use crate::offsets::{Offset, Partition, are_stored};
+use crate::pipeline::batch::{Batch, Incoming, SortedRows};
+use crate::pipeline::exchange::{Command, Outcome};
+use crate::pipeline::flow::{Action, Flow, Gap};
+use crate::pipeline::rebalance::Decision;
+use crate::pipeline::routing::Routing;
+use crate::table::{Coordinates, Routes, SharedTables, TableName};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) const TOPIC: &str = "topic";
+
+/// What becomes of one attempt of the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    /// PostgreSQL does it, and says so.
+    Done,
+    /// PostgreSQL does it, and nobody hears of it.
+    AnswerLost,
+    /// PostgreSQL hears nothing.
+    RequestLost,
+}
+
+/// The store of a worker.
+#[derive(Debug)]
+pub(super) enum Store {
+    Idle,
+    Asked(Command),
+    Answers(Outcome),
+}
+
+/// What the group's decisions that were carried out mean for the group.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) given_back: Vec<Partition>,
+    /// Messages that the log no longer has, as it was told.
+    pub(super) lost: Vec<(Partition, Offset)>,
+}
+
+pub(super) struct Member {
+    flow: Flow,
+    routing: Routing,
+    tables: Arc<SharedTables>,
+    pub(super) store: Store,
+    /// What the client reads, and from where; `None`: it holds still.
+    pub(super) client: BTreeMap<Partition, Option<Offset>>,
+    pub(super) decisions: VecDeque<Decision>,
+    /// What the flow took for stored, to be told to Kafka.
+    pub(super) told: Vec<(Partition, Offset)>,
+    /// The group has given its partitions to others, and it has not heard of that.
+    pub(super) suspected: bool,
+    /// The newest revocation that was taken up came too late.
+    lost: bool,
+}
+
+impl Member {
+    pub(super) fn new(database: &Database) -> Self {
+        let mut routes = Routes::default();
+        for name in TABLES {
+            routes.add(
+                name.to_owned(),
+                TableName {
+                    schema: None,
+                    name: name.to_owned(),
+                },
+            );
+        }
+        let tables = Arc::new(SharedTables::new(database.tables(), vec![1, 2]));
+        let routing = || Routing::new(routes.clone(), UnknownTypes::Skip, &tables.current());
+        let config = BatchConfig {
+            size: 4,
+            interval: Duration::from_millis(200),
+            max_bytes: 1500,
+        };
+        Self {
+            flow: Flow::new(config, routing(), Arc::clone(&tables)),
+            routing: routing(),
+            tables,
+            store: Store::Idle,
+            client: BTreeMap::new(),
+            decisions: VecDeque::new(),
+            told: Vec::new(),
+            suspected: false,
+            lost: false,
+        }
+    }
+
+    /// The consume loop turns once: decisions, restarts, the store's next work.
+    pub(super) fn turn(&mut self, logs: &BTreeMap<Partition, PartitionLog>, now: Instant) -> News {
+        let mut news = News::default();
+        loop {
+            while let Some(action) = self.flow.next_action(now) {
+                match action {
+                    Action::Adopt(partitions) => self.read_from_positions(&partitions),
+                    Action::GiveBack(partitions) => {
+                        self.client.retain(|partition, _| !partitions.contains(partition));
+                        if !std::mem::take(&mut self.lost) {
+                            news.given_back.extend(partitions);
+                        }
+                    }
+                }
+            }
+            if self.flow.is_deciding() {
+                break;
+            }
+            match self.decisions.pop_front() {
+                Some(Decision::Assigned(partitions)) => self.flow.assigned(partitions, now),
+                Some(Decision::Revoked(partitions)) => {
+                    self.lost = self.suspected;
+                    self.flow.revoked(partitions, self.lost, now);
+                }
+                None => {
+                    self.read_again(logs, now, &mut news);
+                    break;
+                }
+            }
+        }
+        if let Some(command) = self.flow.next_command(now) {
+            assert!(matches!(self.store, Store::Idle), "one command at a time");
+            self.store = Store::Asked(command);
+        }
+        news
+    }
+
+    fn read_from_positions(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            let position = self.flow.assignment().position(*partition);
+            self.client
+                .insert(*partition, position.map(|position| position.read_next));
+        }
+    }
+
+    fn read_again(&mut self, logs: &BTreeMap<Partition, PartitionLog>, now: Instant, news: &mut News) {
+        if self.flow.is_out_of_range(now) {
+            let known: Vec<Partition> = self.flow.assignment().known().collect();
+            for partition in known {
+                let log = logs[&partition].bounds();
+                match self.flow.fit_into(partition, log, OffsetReset::Earliest) {
+                    None => {}
+                    Some(Gap::Lost { from, .. }) => {
+                        news.lost
+                            .extend((from.0..log.start.0).map(|offset| (partition, Offset(offset))));
+                    }
+                    Some(Gap::Beyond { .. }) => panic!("no log is made anew in the model"),
+                }
+            }
+            self.flow.is_back_in_range();
+        }
+        let partitions = self.flow.take_restarts();
+        self.read_from_positions(&partitions);
+    }
+
+    /// The client hands over some messages, from each partition in turn.
+    pub(super) fn poll(&mut self, logs: &BTreeMap<Partition, PartitionLog>, count: usize, now: Instant) {
+        for _ in 0..count {
+            for (partition, reads) in &mut self.client {
+                let log = &logs[partition];
+                match reads {
+                    Some(from) if *from < log.bounds().start => self.flow.fell_out_of_range(),
+                    Some(from) => {
+                        if self.flow.is_full() {
+                            return;
+                        }
+                        let Some((offset, kind)) = log.next(*from) else {
+                            continue;
+                        };
+                        *from = offset.next();
+                        let payload = kind.payload();
+                        let at = Coordinates {
+                            topic: TOPIC,
+                            partition: *partition,
+                            offset,
+                            timestamp_ms: None,
+                            key: None,
+                        };
+                        self.flow.take(
+                            &Incoming {
+                                at,
+                                payload: payload.as_deref(),
+                            },
+                            now,
+                        );
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// The store makes one attempt at what it was asked.
+    pub(super) fn attempt(&mut self, database: &mut Database, fate: Fate) {
+        let command = match std::mem::replace(&mut self.store, Store::Idle) {
+            Store::Asked(command) => command,
+            other => {
+                self.store = other;
+                return;
+            }
+        };
+        self.store = match (fate, command) {
+            (Fate::RequestLost, command) => Store::Asked(command),
+            (_, Command::Load(partitions)) => Store::Answers(Outcome::Loaded(database.load(&partitions))),
+            (fate, Command::Start(offsets)) => {
+                database.start(&offsets);
+                if matches!(fate, Fate::AnswerLost) {
+                    Store::Asked(Command::Start(offsets))
+                } else {
+                    let partitions: Vec<Partition> =
+                        offsets.iter().map(|(partition, _)| *partition).collect();
+                    Store::Answers(Outcome::Loaded(database.load(&partitions)))
+                }
+            }
+            (fate, Command::Store(mut batch)) => {
+                let encoded_for = self.tables.current();
+                if batch.generation() != encoded_for.generation {
+                    *batch = self.routing.encode_again(&batch, TOPIC, &encoded_for);
+                }
+                let sorted: Vec<SortedRows> = (0..TABLES.len()).map(|table| batch.sort(table)).collect();
+                match database.store(&batch, &sorted, &encoded_for.tables) {
+                    Ok(()) if matches!(fate, Fate::AnswerLost) => Store::Asked(Command::Store(batch)),
+                    Ok(()) => Store::Answers(Outcome::Stored(batch)),
+                    Err(Rollback::Missed) => Store::Answers(missed(batch, database)),
+                    Err(Rollback::TableChanged) => {
+                        self.tables.update(database.tables(), vec![1, 2]);
+                        Store::Asked(Command::Store(batch))
+                    }
+                    Err(Rollback::Refused) => {
+                        for (table, rows) in sorted.iter().enumerate() {
+                            batch.refuse(table, rows, database.refused(rows));
+                        }
+                        Store::Asked(Command::Store(batch))
+                    }
+                }
+            }
+        };
+    }
+
+    /// The loop hears the store's answer.
+    pub(super) fn hear(&mut self, logs: &BTreeMap<Partition, PartitionLog>) {
+        match std::mem::replace(&mut self.store, Store::Idle) {
+            Store::Answers(Outcome::Loaded(offsets)) => {
+                let starting = self.flow.loaded(&offsets);
+                self.told.extend(starting);
+                let starts = self
+                    .flow
+                    .take_without_row()
+                    .into_iter()
+                    .map(|partition| (partition, logs[&partition].bounds().start))
+                    .collect();
+                self.flow.found(starts);
+            }
+            Store::Answers(Outcome::Stored(batch)) => {
+                self.told
+                    .extend(batch.ranges().iter().map(|range| (range.partition, range.next)));
+                self.flow.stored(batch);
+            }
+            Store::Answers(Outcome::Fenced(batch)) => self.flow.fenced(batch),
+            Store::Answers(Outcome::Failed(error)) => panic!("{error}"),
+            other => self.store = other,
+        }
+    }
+
+    /// Whether there are decisions of the group that it has not carried out.
+    pub(super) fn has_decisions(&self) -> bool {
+        self.flow.is_deciding() || !self.decisions.is_empty()
+    }
+
+    /// Partitions that the client has or is about to get.
+    pub(super) fn partitions(&self) -> Vec<Partition> {
+        let mut partitions: BTreeSet<Partition> = self.flow.assignment().partitions().collect();
+        for decision in &self.decisions {
+            match decision {
+                Decision::Assigned(more) => partitions.extend(more),
+                Decision::Revoked(less) => partitions.retain(|partition| !less.contains(partition)),
+            }
+        }
+        partitions.into_iter().collect()
+    }
+
+    /// How far the client has read.
+    pub(super) fn read_to(&self) -> usize {
+        self.client.values().flatten().map(|offset| place(*offset)).sum()
+    }
+}
+
+fn missed(batch: Box<Batch>, database: &Database) -> Outcome {
+    let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
+    if are_stored(batch.ranges(), &database.load(&partitions)) {
+        Outcome::Stored(batch)
+    } else {
+        Outcome::Fenced(batch)
+    }
+}
