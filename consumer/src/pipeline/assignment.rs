@@ -116,3 +116,40 @@ impl Assignment {
         Some(expected)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Partition = Partition(1);
+
+    fn at(offset: i64) -> Position {
+        Position {
+            expected: Offset(offset),
+            read_next: Offset(offset),
+        }
+    }
+
+    #[test]
+    fn messages_of_the_old_place_are_passed_over_until_the_client_reads_from_the_new_one() {
+        let mut assignment = Assignment::default();
+        assignment.add(&[ONE]);
+        assert_eq!(assignment.advance(ONE, Offset(0)), None, "not known yet");
+        assignment.set_position(ONE, at(5));
+        assert_eq!(assignment.advance(ONE, Offset(5)), None, "not told yet");
+        assignment.adopt(&[ONE]);
+        assert_eq!(assignment.advance(ONE, Offset(5)), Some(Offset(5)));
+        assert_eq!(
+            assignment.advance(ONE, Offset(8)),
+            Some(Offset(6)),
+            "a gap in the log"
+        );
+
+        assignment.set_position(ONE, at(6));
+        assert_eq!(assignment.advance(ONE, Offset(9)), None, "6 to 8 would be lost");
+        assert_eq!(assignment.to_restart(), [ONE]);
+        assignment.adopt(&[ONE]);
+        assert_eq!(assignment.advance(ONE, Offset(6)), Some(Offset(6)));
+        assert_eq!(assignment.advance(ONE, Offset(6)), None, "read already");
+    }
+}

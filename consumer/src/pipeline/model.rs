@@ -246,7 +246,8 @@ impl World {
     fn learn(&mut self, number: usize) {
         if let Some(member) = self.members[number].as_mut().filter(|member| member.suspected) {
             // What is on its way to it comes first; then all that it has is gone.
-            while member.has_decisions() {
+            let before = self.now;
+            while member.has_decisions() && self.now < before + Duration::from_secs(200) {
                 self.now += Duration::from_secs(11);
                 let news = member.turn(&self.logs, self.now);
                 self.lost.extend(news.lost);
