@@ -15,6 +15,8 @@ const PURE: &[&str] = &[
     "pipeline::encode",
     "pipeline::batch",
     "pipeline::exchange",
+    "pipeline::assignment",
+    "pipeline::flow",
 ];
 
 /// What is I/O or a clock, by the end or the beginning of a path.
