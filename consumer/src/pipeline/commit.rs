@@ -35,9 +35,10 @@ impl Advisory {
         }
     }
 
-    /// Whether it is time to tell.
+    /// Whether it is time to tell. Never more than one commit is under way: while the coordinator is away, the client
+    /// library would keep all of them.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        !self.untold.is_empty() && self.told_at.is_none_or(|at| now - at >= INTERVAL)
+        self.told.is_empty() && !self.untold.is_empty() && self.told_at.is_none_or(|at| now - at >= INTERVAL)
     }
 
     /// Tells Kafka, without waiting for its answer: of the partitions that this worker owns.

@@ -83,25 +83,15 @@ pub(super) struct Consume {
     full_since: Option<Instant>,
     paused: bool,
     kafka_error_told: Option<Instant>,
+    /// When the group last took partitions away without asking.
+    lost_at: Option<Instant>,
 }
 
 impl Consume {
     pub(super) fn new(parts: Parts) -> Result<Self, ConsumeError> {
-        let context = Context::new(
-            parts.kafka.topic.clone(),
-            Arc::clone(&parts.health),
-            Arc::clone(&parts.metrics),
-        );
-        let mut consumer = client::create(&parts.kafka, context).map_err(ConsumeError::Client)?;
-        // The loop sleeps when there is nothing to do; a message or a decision of the group wakes it.
-        let thread = std::thread::current();
-        consumer.set_nonempty_callback(move || thread.unpark());
-        consumer
-            .subscribe(&[&parts.kafka.topic])
-            .map_err(ConsumeError::Client)?;
         Ok(Self {
+            consumer: join(&parts.kafka, &parts.health, &parts.metrics)?,
             kafka: parts.kafka,
-            consumer,
             flow: Flow::new(parts.batch, parts.routing, parts.tables),
             advisory: Advisory::default(),
             metrics: parts.metrics,
@@ -113,6 +103,7 @@ impl Consume {
             full_since: None,
             paused: false,
             kafka_error_told: None,
+            lost_at: None,
         })
     }
 
@@ -129,7 +120,8 @@ impl Consume {
             if let Some(committed) = self.consumer.context().take_committed() {
                 self.advisory.confirm(&committed);
             }
-            if self.advisory.is_due(now) {
+            // A member that has lost its place in the group would only be refused.
+            if self.advisory.is_due(now) && self.health.joined() {
                 self.tell_kafka(now);
             }
             if self.poll(now)? {
@@ -214,6 +206,23 @@ impl Consume {
         self.tell_kafka(Instant::now());
         Ok(())
     }
+}
+
+/// A client that has subscribed to the topic. The loop sleeps when there is nothing to do; a message or a decision of the
+/// group wakes it.
+fn join(
+    kafka: &KafkaConfig,
+    health: &Arc<WorkerHealth>,
+    metrics: &Arc<Metrics>,
+) -> Result<KafkaConsumer, ConsumeError> {
+    let context = Context::new(kafka.topic.clone(), Arc::clone(health), Arc::clone(metrics));
+    let mut consumer = client::create(kafka, context).map_err(ConsumeError::Client)?;
+    let thread = std::thread::current();
+    consumer.set_nonempty_callback(move || thread.unpark());
+    consumer
+        .subscribe(&[&kafka.topic])
+        .map_err(ConsumeError::Client)?;
+    Ok(consumer)
 }
 
 impl Drop for Consume {

@@ -118,6 +118,16 @@ impl Flow {
         self.revoking = Some((partitions, if lost { now } else { now + REVOKE_WITHIN }));
     }
 
+    /// The client is given up with all partitions that it had: nobody is left whom a decision could be acknowledged to.
+    pub(super) fn abandon(&mut self, now: Instant) -> Vec<Partition> {
+        let partitions: Vec<Partition> = self.assignment.partitions().collect();
+        self.revoked(partitions.clone(), true, now);
+        self.assigning = None;
+        self.revoking = None;
+        self.out_of_range = false;
+        partitions
+    }
+
     /// Whether a decision of the group is not acknowledged yet: the next one must wait.
     pub(super) fn is_deciding(&self) -> bool {
         self.assigning.is_some() || self.revoking.is_some()

@@ -38,6 +38,8 @@ enum Step {
     Suspect(usize),
     /// The member hears of it.
     Learn(usize),
+    /// The member gives its client up and joins with a new one.
+    JoinAnew(usize),
     /// A zombie that nobody here knows stores a message.
     Foreign(i32),
     /// The process dies. Its open transaction may commit all the same, later.
@@ -80,6 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (partition(), member()).prop_map(|(partition, to)| Step::Move { partition, to }),
         1 => member().prop_map(Step::Suspect),
         2 => member().prop_map(Step::Learn),
+        1 => member().prop_map(Step::JoinAnew),
         1 => member().prop_map(Step::Crash),
         2 => member().prop_map(Step::Start),
         2 => fate().prop_map(Step::Orphan),
@@ -120,6 +123,12 @@ impl World {
     fn take(&mut self, step: Step) {
         match step {
             Step::Produce { partition, kinds } => self.log(partition).messages.extend(kinds),
+            Step::JoinAnew(number) => {
+                self.disown(number);
+                if let Some(member) = &mut self.members[number] {
+                    member.join_anew(self.now);
+                }
+            }
             Step::Run(member, rounds) => self.run(member, rounds),
             Step::Foreign(partition) => {
                 let partition = Partition(partition);

@@ -1,14 +1,14 @@
 //! Owns what the consume loop does for the group and at the start of partitions: brings decisions to `flow`, carries out
 //! what follows, and tells people.
 
-use super::{Consume, start};
+use super::{Consume, ConsumeError, start};
 use crate::offsets::{Offset, Partition};
 use crate::pipeline::flow::{Action, Gap};
 use crate::pipeline::rebalance::{self, Decision, plain_list};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Consume {
     /// One decision after the other: the next is looked at when the one before is acknowledged.
@@ -37,6 +37,9 @@ impl Consume {
             }
             Decision::Revoked(partitions) => {
                 let lost = self.consumer.assignment_lost();
+                if lost {
+                    self.lost_at = Some(now);
+                }
                 tracing::info!(partitions = %Numbers(&partitions), lost, "partitions revoked");
                 for partition in &partitions {
                     self.metrics.partition_leaves(*partition);
@@ -60,14 +63,34 @@ impl Consume {
                 }
             }
             Action::GiveBack(partitions) => {
-                self.advisory.tell(&self.consumer, topic, now, |partition| {
-                    assignment.owns(partition) || partitions.contains(&partition)
-                });
+                if !self.consumer.assignment_lost() {
+                    self.advisory.tell(&self.consumer, topic, now, |partition| {
+                        assignment.owns(partition) || partitions.contains(&partition)
+                    });
+                }
                 if let Err(error) = rebalance::give_back(&self.consumer, topic, &partitions) {
                     tracing::warn!(%error, "could not give partitions back");
                 }
             }
         }
+    }
+
+    /// A static member whose session was lost while the coordinator was away can be taken for a second one of its name: a
+    /// commit that was on its way carries no member id any more. Then, and only then, it is no reason to end.
+    pub(super) fn was_lost_lately(&self, now: Instant) -> bool {
+        const LATELY: Duration = Duration::from_mins(1);
+        self.lost_at.is_some_and(|at| now - at < LATELY)
+    }
+
+    /// Leaves all behind that the client knows, and joins the group with a new one. PostgreSQL knows where to go on.
+    pub(super) fn join_anew(&mut self, now: Instant) -> Result<(), ConsumeError> {
+        self.consumer.context().close();
+        for partition in self.flow.abandon(now) {
+            self.metrics.partition_leaves(partition);
+        }
+        self.consumer = super::join(&self.kafka, &self.health, &self.metrics)?;
+        self.lost_at = None;
+        Ok(())
     }
 
     /// PostgreSQL has said where partitions stand.

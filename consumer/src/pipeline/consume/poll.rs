@@ -64,6 +64,12 @@ impl Consume {
 
     fn take_kafka_error(&mut self, error: KafkaError, now: Instant) -> Result<(), ConsumeError> {
         match error {
+            KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId)
+                if self.was_lost_lately(now) =>
+            {
+                tracing::warn!(%error, "taken for another member of the same name after losing the session; joining anew");
+                self.join_anew(now)?;
+            }
             KafkaError::MessageConsumptionFatal(_) => return Err(ConsumeError::Fatal(error)),
             // `auto.offset.reset=error`: the offset is not in the log. librdkafka must never skip by itself.
             KafkaError::MessageConsumption(

@@ -157,6 +157,14 @@ impl Member {
         self.read_from_positions(&partitions);
     }
 
+    /// The worker makes a new client, and leaves all behind that the old one had.
+    pub(super) fn join_anew(&mut self, now: Instant) {
+        self.flow.abandon(now);
+        self.client.clear();
+        self.decisions.clear();
+        self.suspected = false;
+    }
+
     /// The client hands over some messages, from each partition in turn.
     pub(super) fn poll(&mut self, logs: &BTreeMap<Partition, PartitionLog>, count: usize, now: Instant) {
         for _ in 0..count {
