@@ -14,6 +14,16 @@ pub(super) struct Position {
     pub(super) read_next: Offset,
 }
 
+impl Position {
+    /// All before the offset is settled.
+    pub(super) fn at(offset: Offset) -> Self {
+        Self {
+            expected: offset,
+            read_next: offset,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Owned {
     /// `None` until PostgreSQL has said it.
@@ -23,6 +33,8 @@ struct Owned {
     /// The client reads from the position. Until then its messages are of another place in the log: taking one would
     /// skip what lies between.
     reading: bool,
+    /// Since it reads from there, the client has come to the end of the log, and no message has followed.
+    at_end: bool,
 }
 
 /// The partitions that the group gave to this worker.
@@ -67,16 +79,21 @@ impl Assignment {
     /// Reading has to start at this position.
     pub(super) fn set_position(&mut self, partition: Partition, position: Position) {
         if let Some(owned) = self.0.get_mut(&partition) {
-            owned.position = Some(position);
-            owned.reading = false;
+            *owned = Owned {
+                position: Some(position),
+                adopted: owned.adopted,
+                ..Owned::default()
+            };
         }
     }
 
     /// PostgreSQL must be asked again; until then, messages of the partition are passed over.
     pub(super) fn forget_position(&mut self, partition: Partition) {
         if let Some(owned) = self.0.get_mut(&partition) {
-            owned.position = None;
-            owned.reading = false;
+            *owned = Owned {
+                adopted: owned.adopted,
+                ..Owned::default()
+            };
         }
     }
 
@@ -109,10 +126,28 @@ impl Assignment {
             .as_mut()
             .filter(|position| offset >= position.read_next)?;
         let expected = position.expected;
-        *position = Position {
-            expected: offset.next(),
-            read_next: offset.next(),
-        };
+        *position = Position::at(offset.next());
+        owned.at_end = false;
+        Some(expected)
+    }
+
+    /// The client says that it has come to the end of the log.
+    pub(super) fn reached_end(&mut self, partition: Partition) {
+        if let Some(owned) = self.0.get_mut(&partition) {
+            owned.at_end = owned.reading;
+        }
+    }
+
+    /// Passes over offsets at the end of the log that hold no message (transaction markers, what was aborted): the client
+    /// has looked at all before `end`. What the fence of the batch that stores it expects.
+    pub(super) fn pass_to(&mut self, partition: Partition, end: Offset) -> Option<Offset> {
+        let owned = self.0.get_mut(&partition).filter(|owned| owned.at_end)?;
+        let position = owned
+            .position
+            .as_mut()
+            .filter(|position| position.expected < end && position.read_next <= end)?;
+        let expected = position.expected;
+        *position = Position::at(end);
         Some(expected)
     }
 }
@@ -123,19 +158,12 @@ mod tests {
 
     const ONE: Partition = Partition(1);
 
-    fn at(offset: i64) -> Position {
-        Position {
-            expected: Offset(offset),
-            read_next: Offset(offset),
-        }
-    }
-
     #[test]
     fn messages_of_the_old_place_are_passed_over_until_the_client_reads_from_the_new_one() {
         let mut assignment = Assignment::default();
         assignment.add(&[ONE]);
         assert_eq!(assignment.advance(ONE, Offset(0)), None, "not known yet");
-        assignment.set_position(ONE, at(5));
+        assignment.set_position(ONE, Position::at(Offset(5)));
         assert_eq!(assignment.advance(ONE, Offset(5)), None, "not told yet");
         assignment.adopt(&[ONE]);
         assert_eq!(assignment.advance(ONE, Offset(5)), Some(Offset(5)));
@@ -145,11 +173,30 @@ mod tests {
             "a gap in the log"
         );
 
-        assignment.set_position(ONE, at(6));
+        assignment.set_position(ONE, Position::at(Offset(6)));
         assert_eq!(assignment.advance(ONE, Offset(9)), None, "6 to 8 would be lost");
         assert_eq!(assignment.to_restart(), [ONE]);
         assignment.adopt(&[ONE]);
         assert_eq!(assignment.advance(ONE, Offset(6)), Some(Offset(6)));
         assert_eq!(assignment.advance(ONE, Offset(6)), None, "read already");
+    }
+    #[test]
+    fn what_holds_no_message_at_the_end_is_passed_over_once_the_end_is_reached() {
+        let mut assignment = Assignment::default();
+        assignment.add(&[ONE]);
+        assignment.set_position(ONE, Position::at(Offset(5)));
+        assignment.reached_end(ONE);
+        assert_eq!(
+            assignment.pass_to(ONE, Offset(9)),
+            None,
+            "that was another reading"
+        );
+        assignment.adopt(&[ONE]);
+        assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "not there yet");
+        assignment.reached_end(ONE);
+        assert_eq!(assignment.pass_to(ONE, Offset(9)), Some(Offset(5)));
+        assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "done");
+        assert_eq!(assignment.advance(ONE, Offset(9)), Some(Offset(9)));
+        assert_eq!(assignment.pass_to(ONE, Offset(12)), None, "messages follow");
     }
 }

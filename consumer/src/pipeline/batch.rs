@@ -83,10 +83,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether it holds no message.
+    /// Whether it moves nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.ranges.is_empty()
     }
 
     /// How many messages it holds.
@@ -245,6 +245,12 @@ impl Batch {
             }
             Fate::Skipped => range.tally.skipped += 1,
         }
+    }
+
+    /// Moves a partition over offsets that hold no message.
+    pub fn pass(&mut self, partition: Partition, expected: Offset, next: Offset) {
+        let range = self.range_of(partition, expected);
+        range.next = range.next.max(next);
     }
 
     fn range_of(&mut self, partition: Partition, expected: Offset) -> &mut OffsetRange {

@@ -83,7 +83,7 @@ pub(super) struct Consume {
     full_since: Option<Instant>,
     paused: bool,
     kafka_error_told: Option<Instant>,
-    /// When the group last took partitions away without asking.
+    /// When the session last timed out.
     lost_at: Option<Instant>,
 }
 
@@ -117,8 +117,9 @@ impl Consume {
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
             }
-            if let Some(committed) = self.consumer.context().take_committed() {
-                self.advisory.confirm(&committed);
+            if let Some(news) = self.consumer.context().take_news() {
+                self.advisory.confirm(&news.committed);
+                self.flow.pass_ends(&news.ends, now);
             }
             // A member that has lost its place in the group would only be refused.
             if self.advisory.is_due(now) && self.health.joined() {
@@ -228,6 +229,7 @@ fn join(
 impl Drop for Consume {
     /// Leaves the group: the client gives its partitions back and closes when it is dropped.
     fn drop(&mut self) {
+        self.acknowledge_all(Instant::now());
         self.consumer.context().close();
     }
 }

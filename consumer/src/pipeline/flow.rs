@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const ADOPT_AFTER: Duration = Duration::from_secs(5);
 
 /// What is sealed may take so long when its partitions are revoked.
-const REVOKE_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const REVOKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// After an error that concerns the start of partitions, the next attempt waits so long.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -166,12 +166,33 @@ impl Flow {
         let Some(expected) = self.assignment.advance(incoming.at.partition, incoming.at.offset) else {
             return;
         };
+        self.open_filling(now);
+        self.routing.take(&mut self.filling, incoming, expected);
+    }
+
+    fn open_filling(&mut self, now: Instant) {
         if self.filling.is_empty() {
             self.routing.refresh(&self.tables.current());
             self.filling
                 .open(self.routing.generation(), self.routing.tables(), now);
         }
-        self.routing.take(&mut self.filling, incoming, expected);
+    }
+
+    /// The client has come to the end of a partition's log.
+    pub(super) fn reached_end(&mut self, partition: Partition) {
+        self.assignment.reached_end(partition);
+    }
+
+    /// The ends of those logs of which the client has handed over all that it has read. Offsets before them that hold no
+    /// message (transaction markers, what was aborted) are stored as passed: lag goes back to 0, and when retention
+    /// removes them nobody takes that for a loss.
+    pub(super) fn pass_ends(&mut self, ends: &BTreeMap<Partition, Offset>, now: Instant) {
+        for (partition, end) in ends {
+            if let Some(expected) = self.assignment.pass_to(*partition, *end) {
+                self.open_filling(now);
+                self.filling.pass(*partition, expected, *end);
+            }
+        }
     }
 
     /// Whether the filling batch is as large as memory allows.
@@ -249,11 +270,7 @@ impl Flow {
                 self.without_row.push(partition);
                 continue;
             };
-            let position = Position {
-                expected: offset,
-                read_next: offset,
-            };
-            self.assignment.set_position(partition, position);
+            self.assignment.set_position(partition, Position::at(offset));
             starting.push((partition, offset));
         }
         starting

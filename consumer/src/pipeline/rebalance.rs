@@ -33,7 +33,18 @@ pub(super) struct Context {
     metrics: Arc<Metrics>,
     decisions: Mutex<VecDeque<Decision>>,
     closing: AtomicBool,
-    committed: Mutex<Option<BTreeMap<Partition, Offset>>>,
+    session_timed_out: AtomicBool,
+    news: Mutex<Option<News>>,
+}
+
+/// What librdkafka's statistics say of partitions.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// The offsets that Kafka has taken.
+    pub(super) committed: BTreeMap<Partition, Offset>,
+    /// The ends of those logs of which all has been handed over. Sound because librdkafka puts the end of a log into the
+    /// queue behind its messages, and this is told only while the queue is empty.
+    pub(super) ends: BTreeMap<Partition, Offset>,
 }
 
 impl Context {
@@ -44,7 +55,8 @@ impl Context {
             metrics,
             decisions: Mutex::default(),
             closing: AtomicBool::new(false),
-            committed: Mutex::default(),
+            session_timed_out: AtomicBool::new(false),
+            news: Mutex::default(),
         }
     }
 
@@ -53,9 +65,14 @@ impl Context {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// The offsets that Kafka has taken, if news of them has come since the last call.
-    pub(super) fn take_committed(&self) -> Option<BTreeMap<Partition, Offset>> {
-        self.committed.lock().expect("not poisoned").take()
+    /// Whether the client has missed its group for a session's length since the last call.
+    pub(super) fn take_session_timeout(&self) -> bool {
+        self.session_timed_out.swap(false, Ordering::Relaxed)
+    }
+
+    /// The newest statistics, if some have come since the last call.
+    pub(super) fn take_news(&self) -> Option<News> {
+        self.news.lock().expect("not poisoned").take()
     }
 
     pub(super) fn next_decision(&self) -> Option<Decision> {
@@ -65,6 +82,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // librdkafka says it nowhere else.
+        if facility == "SESSTMOUT" {
+            self.session_timed_out.store(true, Ordering::Relaxed);
+        }
         match level {
             // Brokers come and go, and librdkafka comes back to them: nothing that a person must act on.
             RDKafkaLogLevel::Emerg
@@ -92,10 +113,14 @@ impl ClientContext for Context {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
-        let mut committed = BTreeMap::new();
+        let mut news = News::default();
         for partition in topic.partitions.values() {
+            let number = Partition(partition.partition);
             if partition.committed_offset >= 0 {
-                committed.insert(Partition(partition.partition), Offset(partition.committed_offset));
+                news.committed.insert(number, Offset(partition.committed_offset));
+            }
+            if partition.eof_offset >= 0 && partition.fetchq_cnt == 0 {
+                news.ends.insert(number, Offset(partition.eof_offset));
             }
             // What is committed by transactions, where there are any; negative: not known yet.
             let end = if partition.ls_offset >= 0 {
@@ -104,11 +129,10 @@ impl ClientContext for Context {
                 partition.hi_offset
             };
             if partition.partition >= 0 && end >= 0 {
-                self.metrics
-                    .partition_ends(Partition(partition.partition), Offset(end));
+                self.metrics.partition_ends(number, Offset(end));
             }
         }
-        *self.committed.lock().expect("not poisoned") = Some(committed);
+        *self.news.lock().expect("not poisoned") = Some(news);
     }
 }
 

@@ -79,6 +79,9 @@ impl Routing {
         for (incoming, expected) in batch.replay(topic) {
             self.take(&mut again, &incoming, expected);
         }
+        for range in batch.ranges() {
+            again.pass(range.partition, range.expected, range.next);
+        }
         again
     }
 

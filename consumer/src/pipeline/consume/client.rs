@@ -63,12 +63,14 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
     for (key, value) in &kafka.properties {
         properties.set(key, value);
     }
-    // What the promises stand on: offsets are PostgreSQL's, and a gap in the log is never skipped in silence.
+    // What the promises stand on: offsets are PostgreSQL's, a gap in the log is never skipped in silence, and its end is
+    // told.
     properties
         .set("bootstrap.servers", &kafka.servers)
         .set("group.id", &kafka.group_id)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error");
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true");
     properties
 }

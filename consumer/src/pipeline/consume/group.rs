@@ -3,7 +3,7 @@
 
 use super::{Consume, ConsumeError, start};
 use crate::offsets::{Offset, Partition};
-use crate::pipeline::flow::{Action, Gap};
+use crate::pipeline::flow::{Action, Gap, REVOKE_WITHIN};
 use crate::pipeline::rebalance::{self, Decision, plain_list};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 impl Consume {
     /// One decision after the other: the next is looked at when the one before is acknowledged.
     pub(super) fn carry_out_decisions(&mut self, now: Instant) {
+        if self.consumer.context().take_session_timeout() {
+            self.lost_at = Some(now);
+        }
         loop {
             while let Some(action) = self.flow.next_action(now) {
                 self.acknowledge(action, now);
@@ -28,6 +31,20 @@ impl Consume {
         self.start_reading_again(now);
     }
 
+    /// Acknowledges all that is not acknowledged yet, so that the client can be closed: it would wait for it without end.
+    pub(super) fn acknowledge_all(&mut self, now: Instant) {
+        let waits_are_over = now + REVOKE_WITHIN;
+        loop {
+            while let Some(action) = self.flow.next_action(waits_are_over) {
+                self.acknowledge(action, now);
+            }
+            match self.consumer.context().next_decision() {
+                Some(decision) => self.take_decision(decision, now),
+                None => return,
+            }
+        }
+    }
+
     fn take_decision(&mut self, decision: Decision, now: Instant) {
         self.metrics.rebalances.increment(1);
         match decision {
@@ -37,9 +54,6 @@ impl Consume {
             }
             Decision::Revoked(partitions) => {
                 let lost = self.consumer.assignment_lost();
-                if lost {
-                    self.lost_at = Some(now);
-                }
                 tracing::info!(partitions = %Numbers(&partitions), lost, "partitions revoked");
                 for partition in &partitions {
                     self.metrics.partition_leaves(*partition);
@@ -75,8 +89,8 @@ impl Consume {
         }
     }
 
-    /// A static member whose session was lost while the coordinator was away can be taken for a second one of its name: a
-    /// commit that was on its way carries no member id any more. Then, and only then, it is no reason to end.
+    /// A static member whose session has timed out (its coordinator was away, or it was frozen) can be taken for a second
+    /// one of its name: a commit that is on its way then carries no member id. That is no reason to end.
     pub(super) fn was_lost_lately(&self, now: Instant) -> bool {
         const LATELY: Duration = Duration::from_mins(1);
         self.lost_at.is_some_and(|at| now - at < LATELY)

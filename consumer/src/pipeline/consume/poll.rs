@@ -35,6 +35,7 @@ impl Consume {
             match self.consumer.poll(Duration::ZERO) {
                 None => return Ok(false),
                 Some(Ok(message)) => self.flow.take(&incoming(&message, &self.kafka.topic), now),
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.flow.reached_end(Partition(partition)),
                 Some(Err(error)) => self.take_kafka_error(error, now)?,
             }
             if self.flow.is_full() {

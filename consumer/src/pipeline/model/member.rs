@@ -177,6 +177,8 @@ impl Member {
                             return;
                         }
                         let Some((offset, kind)) = log.next(*from) else {
+                            *from = log.bounds().end;
+                            self.flow.reached_end(*partition);
                             continue;
                         };
                         *from = offset.next();
@@ -200,6 +202,17 @@ impl Member {
                 }
             }
         }
+    }
+
+    /// The client's statistics come: the ends that it has reached, at some time.
+    pub(super) fn hear_statistics(&mut self, logs: &BTreeMap<Partition, PartitionLog>, now: Instant) {
+        let ends = self
+            .client
+            .iter()
+            .filter_map(|(partition, reads)| reads.map(|reads| (*partition, reads)))
+            .filter(|(partition, reads)| logs[partition].next(*reads).is_none())
+            .collect();
+        self.flow.pass_ends(&ends, now);
     }
 
     /// The store makes one attempt at what it was asked.
