@@ -390,8 +390,10 @@ mod tests {
 
     #[test]
     fn each_fault_is_where_it_was_asked_for() {
-        let mut state = State::default();
-        state.lose = Some(Lost::Answer);
+        let mut state = State {
+            lose: Some(Lost::Answer),
+            ..State::default()
+        };
         assert_eq!(state.verdict(1, Side::Client, Kind::Commit, 12), Verdict::Forward);
         assert_eq!(
             state.verdict(1, Side::Server, Kind::Committed, 12),

@@ -107,9 +107,9 @@ impl SmallDisk {
         while !piece.is_empty() {
             match ballast.write_all(&piece) {
                 Ok(()) => {}
-                // A page is what a table grows by.
+                // Down to the filesystem's last page.
                 Err(error) if error.kind() == ErrorKind::StorageFull => {
-                    piece.truncate(piece.len() / 8192 * 4096)
+                    piece.truncate(piece.len() / 8192 * 4096);
                 }
                 Err(error) => panic!("the small disk can't be filled: {error}"),
             }
