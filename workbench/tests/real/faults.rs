@@ -3,7 +3,9 @@
 
 mod consumer; // killed, frozen, stopped
 mod group; // members come and go, zombies
-mod postgres; // crashes, outages, refusals of every class
+mod postgres; // crashes, outages, what takes too long or is refused by a trigger
+mod weather; // faults of PostgreSQL that pass, one after another
+mod disk; // a disk that is full
 mod network; // answers lost, silence
 mod kafka; // brokers, topics, logs
 mod data; // rows that the database refuses, tables that change
