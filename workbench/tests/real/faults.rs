@@ -5,5 +5,7 @@ mod consumer; // killed, frozen, stopped
 mod group; // members come and go, zombies
 mod postgres; // crashes, outages, refusals of every class
 mod network; // answers lost, silence
-mod kafka; // brokers, topics, logs
+mod kafka; // brokers that die
+mod topics; // topics that are made anew, that grow, whose log starts later than expected
+mod messages; // what a log may hold beside plain messages
 mod data; // rows that the database refuses, tables that change
