@@ -181,6 +181,12 @@ impl Kafka {
             ("group.initial.rebalance.delay.ms", "0".to_owned()),
             // So that a session of a killed consumer can be made short.
             ("group.min.session.timeout.ms", "1000".to_owned()),
+            // The new group protocol leaves these to the broker: a dead member is missed as soon as in the tests of the
+            // classic one.
+            ("group.consumer.min.session.timeout.ms", "1000".to_owned()),
+            ("group.consumer.session.timeout.ms", "6000".to_owned()),
+            ("group.consumer.min.heartbeat.interval.ms", "1000".to_owned()),
+            ("group.consumer.heartbeat.interval.ms", "1000".to_owned()),
             ("offsets.topic.num.partitions", OFFSETS_PARTITIONS.to_string()),
             ("offsets.topic.replication.factor", copies.clone()),
             ("transaction.state.log.num.partitions", "4".to_owned()),

@@ -2,7 +2,8 @@
 //! counts (`consumer::expect_settled`): every message is one row or one dead letter, none twice, no lag is left.
 
 mod consumer; // killed, frozen, stopped
-mod group; // members come and go, zombies
+mod group; // members come and go
+mod zombie; // members that freeze and wake up
 mod postgres; // crashes, outages, refusals of every class
 mod network; // answers lost, silence
 mod kafka; // brokers that die

@@ -28,7 +28,7 @@ fn survive(kafka: &mut Kafka, name: &str, faults: impl FnOnce(&mut Kafka, &Scene
     let flows_on = |after: &str| {
         let before = count(&scene, postgres()).settled();
         assert!(
-            wait_until(PATIENCE, || count(&scene, postgres()).settled() > before + 10_000),
+            wait_until(PATIENCE, || count(&scene, postgres()).settled() > before + 2000),
             "nothing is stored after {after}\n{}",
             consumer.text()
         );
