@@ -89,9 +89,9 @@ impl Kafka {
     /// The node that coordinates a group: the leader of the partition that holds the group's offsets.
     pub fn coordinator(&self, group: &str) -> anyhow::Result<usize> {
         // Java's hash of a string (of one with nothing but ASCII), made positive as Kafka does it.
-        let hash = group
-            .bytes()
-            .fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+        let hash = group.bytes().fold(0i32, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(i32::from(byte))
+        });
         self.leader("__consumer_offsets", (hash & i32::MAX) % OFFSETS_PARTITIONS)
     }
 

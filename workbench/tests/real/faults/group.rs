@@ -6,6 +6,7 @@ use crate::shared::{Scene, kafka, postgres};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use serde_json::Value;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
@@ -144,7 +145,9 @@ fn a_revoke_does_not_wait_for_a_silent_postgres() {
     let scene = Scene::new("silent_revoke", 4);
     migrate_with_coordinates(&scene, postgres());
     let proxy = Proxy::start(postgres().port()).expect("a proxy");
-    let consumer = Consumer::launch(&scene, &kafka().bootstrap(), proxy.port(), "consume", &[]);
+    // So long that the first batch has messages of all partitions.
+    let arguments = ["--commit-interval", "3"];
+    let consumer = Consumer::launch(&scene, &kafka().bootstrap(), proxy.port(), "consume", &arguments);
     consumer.wait_for_line("partition starts at its stored offset");
     proxy.silence(true);
     publish::run(&load(&scene, 4000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
@@ -182,14 +185,16 @@ fn more_workers_go_on_where_one_was_stopped_under_load() {
     let before = count(&scene, postgres()).settled();
     assert!(before < 50_000, "it was stopped under load");
     let three = Consumer::start(&scene, &["--workers", "3"]);
-    let found = expect_settled(&scene, postgres(), &three, 50_000);
+    expect_settled(&scene, postgres(), &three, 50_000);
+    // One of them may have got all partitions first, and gives some to those that come after.
+    let parts = || {
+        let assigned = |line: &Value| line["message"] == "partitions assigned" && line["partitions"] != "";
+        three.lines().iter().filter(|line| assigned(line)).count()
+    };
+    assert!(wait_until(PATIENCE, || parts() >= 3), "{}", three.text());
+    publish::run(&load(&scene, 10_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let found = expect_settled(&scene, postgres(), &three, 60_000);
     assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
-    // Each of them had a part: one gets all partitions, and gives some to those that come after.
-    let assigned = three.lines();
-    let assigned = assigned
-        .iter()
-        .filter(|line| line["message"] == "partitions assigned" && line["partitions"] != "");
-    assert!(assigned.count() >= 3, "{}", three.text());
     three.stop();
 }
 
@@ -218,8 +223,9 @@ fn a_member_with_a_name_comes_back_without_a_rebalance_and_ends_the_one_before_i
     goes.wait_for_line("partition starts at its stored offset");
     let rebalances = |consumer: &Consumer| {
         let lines = consumer.lines();
-        let of_group = |line: &&serde_json::Value| {
-            ["partitions assigned", "partitions revoked"].contains(&line["message"].as_str().unwrap_or_default())
+        let of_group = |line: &&Value| {
+            ["partitions assigned", "partitions revoked"]
+                .contains(&line["message"].as_str().unwrap_or_default())
         };
         lines.iter().filter(of_group).count()
     };

@@ -5,6 +5,7 @@ use crate::shared::{Scene, postgres};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use workbench::generator::{Settings, publish};
+use workbench::services::process::Signal;
 use workbench::services::{Kafka, kafka, wait_until};
 
 /// A load on a Kafka of the test's own, without end, while `faults` happen; then the referee.
@@ -55,6 +56,21 @@ fn a_broker_that_is_killed_and_comes_back_costs_time_only() {
         own.restart().expect("it comes back");
         flows_on("the broker's restart");
     });
+    stop_while_frozen(&own);
+}
+
+/// A stop ends within its bound even if no broker hears that the member leaves.
+fn stop_while_frozen(kafka: &Kafka) {
+    let scene = Scene::on(kafka, "frozen_broker", 1, &[]);
+    let arguments = ["--shutdown-timeout", "2"];
+    let port = postgres().port();
+    let mut consumer = Consumer::launch(&scene, &kafka.bootstrap(), port, "consume", &arguments);
+    consumer.wait_for_line("partition starts at its stored offset");
+    let broker = kafka.process(1).expect("it runs");
+    broker.signal(Signal::STOP).expect("frozen");
+    consumer.signal(Signal::TERM);
+    let code = consumer.wait().code();
+    assert!(matches!(code, Some(0 | 75)), "{code:?}\n{}", consumer.text());
 }
 
 #[test]
@@ -73,7 +89,10 @@ fn of_three_brokers_the_leader_and_the_coordinator_may_die() {
         let coordinator = own.coordinator(&scene.group).expect("a coordinator");
         own.kill_node(coordinator).expect("a crash");
         flows_on("the coordinator's death");
-        let other = || own.coordinator(&scene.group).is_ok_and(|found| found != coordinator);
+        let other = || {
+            own.coordinator(&scene.group)
+                .is_ok_and(|found| found != coordinator)
+        };
         assert!(wait_until(PATIENCE, other), "the group has another coordinator");
     });
 }

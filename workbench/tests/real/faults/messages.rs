@@ -71,6 +71,26 @@ fn stored_batches(scene: &Scene) -> Vec<(u8, u32)> {
     found
 }
 
+/// Sends numbered events in transactions of their own, each committed or aborted.
+fn send_transactions(producer: &BaseProducer, scene: &Scene, transactions: &[(Range<u32>, bool)]) {
+    for (numbers, commit) in transactions {
+        producer.begin_transaction().expect("a transaction");
+        send(producer, scene, numbers.clone());
+        if *commit {
+            producer.commit_transaction(PATIENCE).expect("committed");
+        } else {
+            producer.abort_transaction(PATIENCE).expect("aborted");
+        }
+    }
+}
+
+/// A producer of transactions.
+fn transactional(scene: &Scene) -> BaseProducer {
+    let producer = producer(&[("transactional.id", &scene.topic), ("linger.ms", "0")]);
+    producer.init_transactions(PATIENCE).expect("transactions");
+    producer
+}
+
 fn stored_records(scene: &Scene) -> u32 {
     stored_batches(scene).iter().map(|(_, records)| records).sum()
 }
@@ -79,18 +99,13 @@ fn stored_records(scene: &Scene) -> u32 {
 fn only_what_transactions_committed_is_stored() {
     let scene = Scene::new("transactions", 1);
     migrate_with_coordinates(&scene, postgres());
-    let producer = producer(&[("transactional.id", &scene.topic), ("linger.ms", "0")]);
-    producer.init_transactions(PATIENCE).expect("transactions");
+    let producer = transactional(&scene);
     // Offsets 0 to 99 and a control record, 101 to 150 aborted, then 152 to 251 and their control record.
-    for (numbers, commit) in [(0..100, true), (100..150, false), (150..250, true)] {
-        producer.begin_transaction().expect("a transaction");
-        send(&producer, &scene, numbers);
-        if commit {
-            producer.commit_transaction(PATIENCE).expect("committed");
-        } else {
-            producer.abort_transaction(PATIENCE).expect("aborted");
-        }
-    }
+    send_transactions(
+        &producer,
+        &scene,
+        &[(0..100, true), (100..150, false), (150..250, true)],
+    );
     // One that is still open: nothing behind its start can be read.
     producer.begin_transaction().expect("a transaction");
     send(&producer, &scene, 250..300);
@@ -211,7 +226,6 @@ fn messages_of_the_largest_size_are_stored_in_bounded_memory() {
     );
     assert_eq!(query(postgres(), &scene.database, &whole).as_deref(), Some("9"));
     let peak = consumer.peak_memory_mib();
-    println!("peak {peak} MiB");
     assert!(peak < 256, "{peak} MiB");
     consumer.stop();
 }

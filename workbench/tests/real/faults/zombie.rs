@@ -49,7 +49,11 @@ fn a_zombie_stores_nothing() {
 
 #[test]
 fn a_zombie_stores_nothing_with_eager_rebalances() {
-    let eager = [&SHORT_SESSION[..], &["--kafka-property", "partition.assignment.strategy=range"]].concat();
+    let eager = [
+        &SHORT_SESSION[..],
+        &["--kafka-property", "partition.assignment.strategy=range"],
+    ]
+    .concat();
     frozen_under_load("zombie_eager", &eager);
 }
 
@@ -89,9 +93,4 @@ fn frozen_at(name: &str, point: Point) {
 #[test]
 fn a_zombie_that_froze_before_commit_lets_go_of_its_locks() {
     frozen_at("zombie_commit", Point::BeforeCommit);
-}
-
-#[test]
-fn a_zombie_that_froze_within_copy_lets_go_of_its_locks() {
-    frozen_at("zombie_copy", Point::InCopy);
 }
