@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use workbench::generator::Settings;
 use workbench::services::process::{Launch, Process, Signal};
-use workbench::services::{Postgres, block_on, wait_until};
+use workbench::services::{Kafka, Postgres, block_on, wait_until};
 
 /// How long anything may take here that takes a moment.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -197,12 +197,23 @@ pub(crate) fn expect_settled(
     consumer: &Consumer,
     messages: u64,
 ) -> Count {
+    expect_settled_on(kafka(), scene, postgres, consumer, messages)
+}
+
+/// The same with a Kafka of the test's own.
+pub(crate) fn expect_settled_on(
+    kafka: &Kafka,
+    scene: &Scene,
+    postgres: &Postgres,
+    consumer: &Consumer,
+    messages: u64,
+) -> Count {
     let settled = wait_until(PATIENCE, || count(scene, postgres).settled() >= messages);
     let found = count(scene, postgres);
     assert!(settled, "{found:?} of {messages}\n{}", consumer.text());
     expect_sums(&found, messages);
     let no_lag = || {
-        let lags = kafka()
+        let lags = kafka
             .group_offsets(&scene.group, &scene.topic)
             .expect("the group's offsets");
         lags.iter()
@@ -211,7 +222,7 @@ pub(crate) fn expect_settled(
     assert!(
         wait_until(PATIENCE, no_lag),
         "{:?}\n{}",
-        kafka().group_offsets(&scene.group, &scene.topic),
+        kafka.group_offsets(&scene.group, &scene.topic),
         consumer.text()
     );
     found
