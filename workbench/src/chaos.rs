@@ -63,7 +63,10 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> anyhow::Result<bool> {
     if let Err(error) = &outcome {
         run.results.wrong.push(format!("the run broke off: {error:#}"));
     }
-    say(&format!("\n{}", results::table(std::slice::from_ref(&run.results))));
+    say(&format!(
+        "\n{}",
+        results::table(std::slice::from_ref(&run.results))
+    ));
     if let Some(folder) = &settings.results {
         say(&format!("results: {}", run.results.write(folder)?.display()));
     }
@@ -74,7 +77,10 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> anyhow::Result<bool> {
     for sentence in &run.results.wrong {
         say(&format!("WRONG: {sentence}"));
     }
-    say(&format!("data and logs are kept in {}", run.stage.keep().display()));
+    say(&format!(
+        "data and logs are kept in {}",
+        run.stage.keep().display()
+    ));
     Ok(false)
 }
 
@@ -137,14 +143,8 @@ impl Run {
         }
         let lasts = step.faults.iter().map(|fault| fault.lasts).max();
         self.wait(lasts.unwrap_or_default(), watch, load)?;
-        for injected in injected.into_iter().rev() {
-            let fault = injected.fault;
-            result.faults.push(Made {
-                name: fault.kind.name().to_owned(),
-                lasts_seconds: fault.lasts.as_secs_f64(),
-                dice: fault.dice,
-                happened: injected.heal(&mut self.stage, disturbed)?,
-            });
+        for injected in injected.iter_mut().rev() {
+            injected.heal(&mut self.stage, disturbed)?;
         }
 
         let (healed, sent) = (Instant::now(), load.produced());
@@ -155,6 +155,12 @@ impl Run {
         result.partition_stall_seconds = stall.partition.as_secs_f64();
         result.produced = load.produced() - produced;
         result.to = watch.progress().next;
+        result.faults.extend(injected.iter().map(|injected| Made {
+            name: injected.fault.kind.name().to_owned(),
+            lasts_seconds: injected.fault.lasts.as_secs_f64(),
+            dice: injected.fault.dice,
+            happened: injected.came_about(&self.stage),
+        }));
         let unfelt = result.faults.iter().filter(|made| !made.happened).count();
         self.tell(&format!(
             "{names}: stall {:.1} s, a partition {:.1} s, recovery {:.1} s, {} messages{}",

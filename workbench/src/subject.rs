@@ -18,19 +18,8 @@ const MIGRATION: Duration = Duration::from_secs(90);
 
 /// The program: `STORAGE_CONSUMER_BIN`, else the one that was built beside this one.
 pub fn program() -> anyhow::Result<PathBuf> {
-    let program = match env::var_os("STORAGE_CONSUMER_BIN").filter(|given| !given.is_empty()) {
-        Some(given) => PathBuf::from(given),
-        None => {
-            let own = env::current_exe().context("this program's own path is unknown")?;
-            // Tests lie in `deps`, a folder below the programs.
-            let folder = own
-                .ancestors()
-                .skip(1)
-                .find(|folder| !folder.ends_with("deps"))
-                .context("this program lies in no folder")?;
-            folder.join("storage-consumer")
-        }
-    };
+    let given = env::var_os("STORAGE_CONSUMER_BIN").filter(|given| !given.is_empty());
+    let program = given.map_or_else(beside_this, |given| Ok(PathBuf::from(given)))?;
     // Children start in another folder than ours.
     program
         .canonicalize()
@@ -42,6 +31,17 @@ pub fn program() -> anyhow::Result<PathBuf> {
                 program.display()
             )
         })
+}
+
+/// In the folder of the programs, of which ours is one; tests lie in `deps`, below.
+fn beside_this() -> anyhow::Result<PathBuf> {
+    let own = env::current_exe().context("this program's own path is unknown")?;
+    let folder = own
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .context("this program lies in no folder")?;
+    Ok(folder.join("storage-consumer"))
 }
 
 /// Where the program reads and writes.

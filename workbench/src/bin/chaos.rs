@@ -13,7 +13,9 @@ static STOP: AtomicBool = AtomicBool::new(false);
 fn main() -> ExitCode {
     let report = clap::Command::new("report").about("Fill the document's table from the results of all runs");
     let command = clap::Command::new("chaos")
-        .about("Faults on a real Kafka cluster, a real PostgreSQL and real consumers, and the referee's verdict")
+        .about(
+            "Faults on a real Kafka cluster, a real PostgreSQL and real consumers, and the referee's verdict",
+        )
         .subcommand(report)
         .after_help(settings::HELP);
     let matches = match command.try_get_matches() {

@@ -1,8 +1,8 @@
 //! Owns how a fault comes about, how it is undone, and whether it came about at all: a fault that nobody felt is told
 //! and not counted. One file a part.
 
-use std::fs;
 use std::thread::JoinHandle;
+use std::{fs, mem};
 
 use anyhow::anyhow;
 
@@ -25,7 +25,7 @@ enum Undo {
     Sql(&'static [&'static str]),
     /// Something that ends by itself; how often it succeeded.
     Join(JoinHandle<u64>),
-    Proxy,
+    Network,
     StartBroker(usize),
 }
 
@@ -35,15 +35,15 @@ pub(super) struct Injected {
     undo: Undo,
     /// How long PostgreSQL's log was, and what the proxy had done, before.
     log: usize,
-    proxy: u64,
-    /// There was something to break.
-    begun: bool,
+    deeds: u64,
+    /// There was something to break, and it broke.
+    succeeded: bool,
 }
 
 /// Breaks it. `disturbed`: something else is broken at the same time.
 pub(super) fn inject(stage: &mut Stage, fault: Fault, disturbed: bool) -> anyhow::Result<Injected> {
     let log = log_of(stage).len();
-    let proxy = network::deeds(stage);
+    let deeds = network::deeds(stage);
     let undo = match fault.kind.part() {
         Part::Consumer => consumer::inject(stage, fault, disturbed)?,
         Part::Postgres => postgres::inject(stage, fault)?,
@@ -52,18 +52,17 @@ pub(super) fn inject(stage: &mut Stage, fault: Fault, disturbed: bool) -> anyhow
     };
     Ok(Injected {
         fault,
-        begun: undo.is_some(),
+        succeeded: undo.is_some(),
         undo: undo.unwrap_or(Undo::Nothing),
         log,
-        proxy,
+        deeds,
     })
 }
 
 impl Injected {
-    /// Undoes it, and says whether it came about.
-    pub(super) fn heal(self, stage: &mut Stage, disturbed: bool) -> anyhow::Result<bool> {
-        let mut succeeded = self.begun;
-        match self.undo {
+    /// Undoes it.
+    pub(super) fn heal(&mut self, stage: &mut Stage, disturbed: bool) -> anyhow::Result<()> {
+        match mem::replace(&mut self.undo, Undo::Nothing) {
             Undo::Nothing => {}
             Undo::StartMember(at) => stage.members.start(at)?,
             Undo::ThawMember(at) => stage.members.thaw(at)?,
@@ -73,24 +72,28 @@ impl Injected {
                 .iter()
                 .try_for_each(|sql| postgres::execute(stage, sql))?,
             Undo::Join(thread) => {
-                succeeded = thread
+                let times = thread
                     .join()
-                    .map_err(|_| anyhow!("the thread of {} panicked", self.fault))?
-                    > 0;
+                    .map_err(|_| anyhow!("the thread of {} panicked", self.fault))?;
+                self.succeeded = times > 0;
             }
-            Undo::Proxy => {
-                stage.proxy.heal();
-                succeeded = network::deeds(stage) > self.proxy;
-            }
+            Undo::Network => network::heal(stage, self.fault),
             Undo::StartBroker(node) => stage.kafka.start_node(node)?,
         }
-        Ok(match self.fault.kind.evidence() {
+        Ok(())
+    }
+
+    /// Whether somebody felt it. Asked after the recovery: some faults wait for the next message that they fit.
+    pub(super) fn came_about(&self, stage: &Stage) -> bool {
+        match self.fault.kind.evidence() {
+            // Its own word: a statement of ours may fail and have done its work.
             Some(words) => {
                 let log = log_of(stage);
-                succeeded && log.get(self.log..).is_some_and(|since| since.contains(words))
+                log.get(self.log..).is_some_and(|since| since.contains(words))
             }
-            None => succeeded,
-        })
+            None if self.fault.kind.part() == Part::Network => network::deeds(stage) > self.deeds,
+            None => self.succeeded,
+        }
     }
 }
 

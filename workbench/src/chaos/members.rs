@@ -37,7 +37,7 @@ struct Member {
 pub(super) struct Members {
     surroundings: Surroundings,
     folder: PathBuf,
-    members: Vec<Member>,
+    all: Vec<Member>,
     /// What nobody asked for.
     pub(super) complaints: Vec<String>,
     /// The most memory that one of them has had, in MiB.
@@ -57,7 +57,7 @@ impl Members {
         Self {
             surroundings,
             folder,
-            members: vec![
+            all: vec![
                 member("plain", 2, &[]),
                 member("static", 1, &["group.instance.id=chaos"]),
                 member("guest", 1, &[]),
@@ -69,13 +69,16 @@ impl Members {
 
     /// Starts one, unless it runs.
     pub(super) fn start(&mut self, at: usize) -> anyhow::Result<()> {
-        let member = &mut self.members[at];
+        let member = &mut self.all[at];
         if member.subject.is_some() {
             return Ok(());
         }
         let mut launch = self
             .surroundings
-            .launch("consume", &self.folder.join(format!("consumer-{}.log", member.name)))?
+            .launch(
+                "consume",
+                &self.folder.join(format!("consumer-{}.log", member.name)),
+            )?
             .args(["--no-migrate", "--shutdown-timeout", SHUTDOWN])
             .args(["--workers", &member.workers.to_string()])
             .args(["--kafka-property", "session.timeout.ms=6000"])
@@ -89,22 +92,27 @@ impl Members {
 
     /// How many workers one has when it is started next.
     pub(super) fn set_workers(&mut self, at: usize, workers: usize) {
-        self.members[at].workers = workers;
+        self.all[at].workers = workers;
     }
 
     /// How many workers one has.
     pub(super) fn workers(&self, at: usize) -> usize {
-        self.members[at].workers
+        self.all[at].workers
     }
 
     /// SIGKILL.
     pub(super) fn kill(&mut self, at: usize) -> anyhow::Result<()> {
         self.remember_memory();
-        let member = &mut self.members[at];
+        let member = &mut self.all[at];
         if let Some(mut subject) = member.subject.take() {
             let status = subject.kill()?;
             if status.signal() != Some(Signal::KILL.as_raw()) {
-                complain(&mut self.complaints, member.name, "had ended before it was killed", status);
+                complain(
+                    &mut self.complaints,
+                    member.name,
+                    "had ended before it was killed",
+                    status,
+                );
             }
         }
         Ok(())
@@ -112,7 +120,7 @@ impl Members {
 
     /// SIGSTOP.
     pub(super) fn freeze(&mut self, at: usize) -> anyhow::Result<()> {
-        let member = &mut self.members[at];
+        let member = &mut self.all[at];
         let subject = member.subject.as_ref().context("it does not run")?;
         member.frozen = true;
         subject.signal(Signal::STOP)
@@ -120,7 +128,7 @@ impl Members {
 
     /// SIGCONT.
     pub(super) fn thaw(&mut self, at: usize) -> anyhow::Result<()> {
-        let member = &mut self.members[at];
+        let member = &mut self.all[at];
         member.frozen = false;
         member
             .subject
@@ -132,7 +140,7 @@ impl Members {
     /// messages to the next one.
     pub(super) fn stop(&mut self, at: usize, disturbed: bool) -> anyhow::Result<()> {
         self.remember_memory();
-        let member = &mut self.members[at];
+        let member = &mut self.all[at];
         let Some(mut subject) = member.subject.take() else {
             return Ok(());
         };
@@ -140,7 +148,12 @@ impl Members {
         match subject.wait(STOP) {
             Ok(status) if status.success() => {}
             Ok(status) if disturbed && status.code() == Some(NOT_STORED) => {}
-            Ok(status) => complain(&mut self.complaints, member.name, "was asked to stop and ended", status),
+            Ok(status) => complain(
+                &mut self.complaints,
+                member.name,
+                "was asked to stop and ended",
+                status,
+            ),
             Err(_) => {
                 let complaint = format!("consumer {} still ran {STOP:?} after SIGTERM", member.name);
                 self.complaints.push(complaint);
@@ -153,9 +166,11 @@ impl Members {
     /// Whoever ended unasked is complained about and started again.
     pub(super) fn look(&mut self) -> anyhow::Result<()> {
         self.remember_memory();
-        for at in 0..self.members.len() {
-            let member = &mut self.members[at];
-            let Some(subject) = &mut member.subject else { continue };
+        for at in 0..self.all.len() {
+            let member = &mut self.all[at];
+            let Some(subject) = &mut member.subject else {
+                continue;
+            };
             if let Some(status) = subject.ended()? {
                 complain(&mut self.complaints, member.name, "ended by itself", status);
                 member.subject = None;
@@ -176,17 +191,17 @@ impl Members {
 
     /// All of them end in good order.
     pub(super) fn stop_all(&mut self) -> anyhow::Result<()> {
-        (0..self.members.len()).try_for_each(|at| self.stop(at, false))
+        (0..self.all.len()).try_for_each(|at| self.stop(at, false))
     }
 
     /// The names of their logs.
     pub(super) fn logs(&self) -> Vec<PathBuf> {
         let log = |member: &Member| self.folder.join(format!("consumer-{}.log", member.name));
-        self.members.iter().map(log).filter(|log| log.exists()).collect()
+        self.all.iter().map(log).filter(|log| log.exists()).collect()
     }
 
     fn remember_memory(&mut self) {
-        for subject in self.members.iter().filter_map(|member| member.subject.as_ref()) {
+        for subject in self.all.iter().filter_map(|member| member.subject.as_ref()) {
             // One that has ended in this moment has no memory any more.
             if let Ok(peak) = subject.peak_memory_mib() {
                 self.peak_memory_mib = self.peak_memory_mib.max(peak);

@@ -114,8 +114,7 @@ impl Results {
 pub(super) fn fill(document: &Path, folder: &Path) -> anyhow::Result<()> {
     let all = Results::read_all(folder)?;
     ensure!(!all.is_empty(), "{} holds no results of runs", folder.display());
-    let text =
-        fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
+    let text = fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
     let (before, rest) = text
         .split_once(BEGIN)
         .with_context(|| format!("{} has no {BEGIN}", document.display()))?;
@@ -200,7 +199,13 @@ pub(super) fn table(all: &[Results]) -> String {
         };
         steps().filter(felt).for_each(|step| line.add(step));
         if line.times > 0 {
-            let _ = writeln!(text, "| {} | {} | {} |", kind.name(), kind.meaning(), line.cells());
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |",
+                kind.name(),
+                kind.meaning(),
+                line.cells()
+            );
         }
     }
     let mut line = Line::default();
@@ -223,7 +228,7 @@ mod tests {
         let step = StepResult {
             faults: vec![made("deadlock", true), made("broker-killed", false)],
             produced: 1_000,
-            stall_seconds: seed as f64,
+            stall_seconds: 2.0,
             from: [(0, 10)].into(),
             to: [(0, 20)].into(),
             ..StepResult::default()

@@ -59,7 +59,12 @@ impl Settings {
                 mistakes.push("CHAOS_SECONDS: must be 0 or more".to_owned());
                 Duration::ZERO
             }),
-            seed: value(&lookup, &mut mistakes, "CHAOS_SEED", rand::random_range(0..1_000_000)),
+            seed: value(
+                &lookup,
+                &mut mistakes,
+                "CHAOS_SEED",
+                rand::random_range(0..1_000_000),
+            ),
             rate,
             results: Some(results).filter(|folder| !folder.as_os_str().is_empty()),
             report: value(

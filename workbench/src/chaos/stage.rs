@@ -133,7 +133,8 @@ impl Stage {
 
     /// Undoes all that may be broken.
     pub(super) fn heal(&mut self) -> anyhow::Result<()> {
-        self.proxy.heal();
+        self.proxy.silence(false);
+        self.proxy.refuse(false);
         if self.postgres.process().is_none() {
             self.postgres.restart()?;
         }

@@ -36,7 +36,9 @@ pub(super) fn pass(stage: &mut Stage, sent: &Summary, results: &mut Results) -> 
 
     let begun = Instant::now();
     if !wait_until(SETTLE, || Count::of(&mut database).settled() >= log) {
-        wrong.push(format!("not all is settled {SETTLE:?} after everything was healed"));
+        wrong.push(format!(
+            "not all is settled {SETTLE:?} after everything was healed"
+        ));
     }
     let group = || {
         stage
@@ -103,7 +105,9 @@ fn reasons(database: &mut Database, sent: &Summary, results: &mut Results) -> an
         match (reason.as_str(), sqlstate.as_str()) {
             ("rejected_by_database", "23514") => results.refused_by_database += count,
             ("rejected_by_database", _) => {
-                wrong.push(format!("{count} rows were refused with SQLSTATE {sqlstate}: {detail}"));
+                wrong.push(format!(
+                    "{count} rows were refused with SQLSTATE {sqlstate}: {detail}"
+                ));
             }
             _ => *found.entry(reason.clone()).or_insert(0) += count,
         }
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn only_errors_that_nobody_planned_count() {
-        let line = |level: &str, message: &str| format!("{{\"level\":\"{level}\",\"message\":\"{message}\"}}");
+        let line =
+            |level: &str, message: &str| format!("{{\"level\":\"{level}\",\"message\":\"{message}\"}}");
         assert!(is_unexpected(&line("ERROR", "offsets are gone")));
         assert!(!is_unexpected(&line("WARNING", "tried again")));
         assert!(!is_unexpected(&line(

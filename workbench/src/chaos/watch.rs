@@ -59,7 +59,9 @@ impl Watch {
         let thread = thread::Builder::new()
             .name("watch".to_owned())
             .spawn(move || {
-                let Ok(mut database) = Database::new(config) else { return };
+                let Ok(mut database) = Database::new(config) else {
+                    return;
+                };
                 while !stopped.load(Ordering::Relaxed) {
                     let seen = look(&mut database);
                     lock(&of_thread).take(seen, Instant::now());
@@ -134,7 +136,12 @@ impl State {
             self.moved = Some(now);
         }
         for (partition, next) in &seen.next {
-            if self.progress.next.get(partition).is_none_or(|before| before < next) {
+            if self
+                .progress
+                .next
+                .get(partition)
+                .is_none_or(|before| before < next)
+            {
                 self.partition_moved.insert(*partition, now);
             }
         }
