@@ -16,6 +16,7 @@ pub mod ports; // free ports that the kernel will not give away meanwhile
 pub mod folder; // temporary folders, and the end of those that others left behind
 pub mod process; // a child with a log, a user and an end
 pub mod postgres; // a PostgreSQL server
+pub mod proxy; // between a client and PostgreSQL: cuts, silence, lost answers
 mod java; // the JVM and Kafka's classes
 pub mod kafka; // Kafka brokers: one, or a cluster
 pub mod kafka_admin; // topics, records and the lag of groups, on any broker
@@ -24,6 +25,7 @@ pub mod mock_kafka; // librdkafka's in-process broker, where no Java is at hand
 pub use kafka::Kafka;
 pub use mock_kafka::MockKafka;
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 
 /// What to do about a service that is not installed; part of every error that says so.
 const SET_UP: &str = "run scripts/setup test";
