@@ -161,14 +161,20 @@ impl Run {
             dice: injected.fault.dice,
             happened: injected.came_about(&self.stage),
         }));
-        let unfelt = result.faults.iter().filter(|made| !made.happened).count();
+        let unfelt: Vec<&str> = result
+            .faults
+            .iter()
+            .filter(|made| !made.happened)
+            .map(|made| made.name.as_str())
+            .collect();
         self.tell(&format!(
-            "{names}: stall {:.1} s, a partition {:.1} s, recovery {:.1} s, {} messages{}",
+            "{names}: stall {:.1} s, a partition {:.1} s, recovery {:.1} s, {} messages{}{}",
             result.stall_seconds,
             result.partition_stall_seconds,
             result.recovery_seconds,
             result.produced,
-            if unfelt > 0 { "; nobody felt it" } else { "" }
+            if unfelt.is_empty() { "" } else { "; nobody felt " },
+            unfelt.join(" and ")
         ));
         self.results.steps.push(result);
         recovered.map_err(|error| anyhow!("after {names}: {error:#}"))
