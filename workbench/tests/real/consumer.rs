@@ -1,4 +1,4 @@
-//! The program under test as a process, and the referee that counts what came of a topic.
+//! The program under test and the referee, of the workbench's library, as tests use them: on a scene, and with panics.
 
 use crate::shared::{Scene, kafka, postgres};
 use serde_json::Value;
@@ -117,7 +117,7 @@ fn surroundings(scene: &Scene, kafka_servers: &str, postgres_port: u16) -> Surro
 }
 
 /// A client of the scene's database.
-fn database(postgres: &Postgres, name: &str) -> Database {
+pub(crate) fn database(postgres: &Postgres, name: &str) -> Database {
     Database::new(postgres.config(name)).expect("a client")
 }
 
