@@ -20,6 +20,9 @@ use super::wait_until;
 /// Time for a start; a busy machine needs most of it.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// Partitions of the topic that holds the groups' offsets.
+pub(super) const OFFSETS_PARTITIONS: i32 = 4;
+
 /// How brokers are made.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -178,7 +181,13 @@ impl Kafka {
             ("group.initial.rebalance.delay.ms", "0".to_owned()),
             // So that a session of a killed consumer can be made short.
             ("group.min.session.timeout.ms", "1000".to_owned()),
-            ("offsets.topic.num.partitions", "4".to_owned()),
+            // The new group protocol leaves these to the broker: a dead member is missed as soon as in the tests of the
+            // classic one.
+            ("group.consumer.min.session.timeout.ms", "1000".to_owned()),
+            ("group.consumer.session.timeout.ms", "6000".to_owned()),
+            ("group.consumer.min.heartbeat.interval.ms", "1000".to_owned()),
+            ("group.consumer.heartbeat.interval.ms", "1000".to_owned()),
+            ("offsets.topic.num.partitions", OFFSETS_PARTITIONS.to_string()),
             ("offsets.topic.replication.factor", copies.clone()),
             ("transaction.state.log.num.partitions", "4".to_owned()),
             ("transaction.state.log.replication.factor", copies.clone()),
@@ -190,6 +199,8 @@ impl Kafka {
             ("broker.heartbeat.interval.ms", "500".to_owned()),
             // A quarter of the heap otherwise, for tests whose topics are hardly ever compacted.
             ("log.cleaner.dedupe.buffer.size", (8 << 20).to_string()),
+            // A compacted topic is compacted soon, so that a test need not wait for it.
+            ("log.cleaner.backoff.ms", "500".to_owned()),
         ]
         .into();
         settings.extend(
@@ -247,6 +258,14 @@ impl Kafka {
     /// The log file of a node; nodes count from 1, as Kafka's ids do.
     pub fn log(&self, node: usize) -> PathBuf {
         self.nodes[node - 1].log()
+    }
+
+    /// The folder of a partition's log on a node: its segments are the files `*.log`.
+    pub fn partition_folder(&self, node: usize, topic: &str, partition: i32) -> PathBuf {
+        self.nodes[node - 1]
+            .folder
+            .join("data")
+            .join(format!("{topic}-{partition}"))
     }
 
     /// The java command with Kafka's classes, for its own command line tools; the class comes next.

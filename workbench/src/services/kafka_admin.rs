@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::kafka::OFFSETS_PARTITIONS;
 use super::{Kafka, block_on, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -55,22 +56,43 @@ impl Kafka {
                 .map_err(|(_, code)| code)
                 .with_context(|| format!("cannot create topic {name}"))?;
         }
-        let client = admin.inner();
-        let led = wait_until(LIMIT, || {
-            client
-                .fetch_metadata(Some(name), Duration::from_secs(5))
-                .is_ok_and(|metadata| {
-                    let found = metadata.topics()[0].partitions();
-                    found.len() == usize::try_from(partitions).unwrap_or(usize::MAX)
-                        && found
-                            .iter()
-                            .all(|partition| partition.leader() >= 0 && partition.error().is_none())
-                })
-        });
-        if !led {
-            bail!("topic {name} has no leaders after {LIMIT:?}");
+        led(&admin, name, partitions)
+    }
+
+    /// Adds partitions to a topic, so that it has `partitions`, and returns when each of them has a leader.
+    pub fn add_partitions(&self, name: &str, partitions: i32) -> anyhow::Result<()> {
+        let admin = self.admin()?;
+        let grown = NewPartitions::new(name, usize::try_from(partitions)?);
+        let outcomes = block_on(async { Ok(admin.create_partitions([&grown], &patient()).await?) })?;
+        for outcome in outcomes {
+            outcome
+                .map_err(|(_, code)| code)
+                .with_context(|| format!("cannot add partitions to {name}"))?;
         }
-        Ok(())
+        led(&admin, name, partitions)
+    }
+
+    /// The node that leads a partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> anyhow::Result<usize> {
+        let client: BaseConsumer = self.client().create()?;
+        let metadata = client.fetch_metadata(Some(topic), LIMIT)?;
+        let leader = metadata
+            .topics()
+            .iter()
+            .flat_map(rdkafka::metadata::MetadataTopic::partitions)
+            .find(|found| found.id() == partition)
+            .with_context(|| format!("no partition {partition} in topic {topic}"))?
+            .leader();
+        usize::try_from(leader).with_context(|| format!("{topic}/{partition} has no leader"))
+    }
+
+    /// The node that coordinates a group: the leader of the partition that holds the group's offsets.
+    pub fn coordinator(&self, group: &str) -> anyhow::Result<usize> {
+        // Java's hash of a string (of one with nothing but ASCII), made positive as Kafka does it.
+        let hash = group.bytes().fold(0i32, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(i32::from(byte))
+        });
+        self.leader("__consumer_offsets", (hash & i32::MAX) % OFFSETS_PARTITIONS)
     }
 
     /// Deletes a topic and returns when it is gone.
@@ -165,6 +187,26 @@ impl Kafka {
         }
         Ok(lag)
     }
+}
+
+/// Waits until a topic has so many partitions, each with a leader.
+fn led(admin: &AdminClient<DefaultClientContext>, topic: &str, partitions: i32) -> anyhow::Result<()> {
+    let led = wait_until(LIMIT, || {
+        admin
+            .inner()
+            .fetch_metadata(Some(topic), Duration::from_secs(5))
+            .is_ok_and(|metadata| {
+                let found = metadata.topics()[0].partitions();
+                found.len() == usize::try_from(partitions).unwrap_or(usize::MAX)
+                    && found
+                        .iter()
+                        .all(|partition| partition.leader() >= 0 && partition.error().is_none())
+            })
+    });
+    if !led {
+        bail!("topic {topic} has no leaders after {LIMIT:?}");
+    }
+    Ok(())
 }
 
 fn patient() -> AdminOptions {

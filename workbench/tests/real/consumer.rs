@@ -9,7 +9,7 @@ use workbench::database::Database;
 use workbench::generator::Settings;
 use workbench::referee;
 use workbench::services::process::Signal;
-use workbench::services::{Postgres, wait_until};
+use workbench::services::{Kafka, Postgres, wait_until};
 use workbench::subject::{self, Subject, Surroundings};
 
 pub(crate) use workbench::referee::Count;
@@ -139,12 +139,23 @@ pub(crate) fn expect_settled(
     consumer: &Consumer,
     messages: u64,
 ) -> Count {
+    expect_settled_on(kafka(), scene, postgres, consumer, messages)
+}
+
+/// The same with a Kafka of the test's own.
+pub(crate) fn expect_settled_on(
+    kafka: &Kafka,
+    scene: &Scene,
+    postgres: &Postgres,
+    consumer: &Consumer,
+    messages: u64,
+) -> Count {
     let settled = wait_until(PATIENCE, || count(scene, postgres).settled() >= messages);
     let found = count(scene, postgres);
     assert!(settled, "{found:?} of {messages}\n{}", consumer.text());
     expect_sums(&found, messages);
     let lags = || {
-        kafka()
+        kafka
             .group_offsets(&scene.group, &scene.topic)
             .expect("the group's offsets")
     };

@@ -52,9 +52,19 @@ pub(crate) struct Scene {
 impl Scene {
     /// Makes them.
     pub(crate) fn new(name: &str, partitions: i32) -> Self {
+        Self::on(kafka(), name, partitions, &[])
+    }
+
+    /// The same with one partition, and a topic that is configured so.
+    pub(crate) fn with_config(name: &str, config: &[(&str, &str)]) -> Self {
+        Self::on(kafka(), name, 1, config)
+    }
+
+    /// The same with a Kafka of the test's own, which it may stop.
+    pub(crate) fn on(kafka: &Kafka, name: &str, partitions: i32, config: &[(&str, &str)]) -> Self {
         let name = unique(name);
-        kafka()
-            .create_topic(&name, partitions, &[])
+        kafka
+            .create_topic(&name, partitions, config)
             .expect("the test's topic");
         postgres().create_database(&name).expect("the test's database");
         Self::of(name)

@@ -6,19 +6,19 @@ use crate::chaos::fault::{Fault, Kind};
 use crate::chaos::stage::{GROUP, Stage, TOPIC};
 
 /// The topic grows no further.
-const MOST_PARTITIONS: usize = 18;
+const MOST_PARTITIONS: i32 = 18;
 
 pub(super) fn inject(stage: &mut Stage, fault: Fault) -> anyhow::Result<Option<Undo>> {
     let partitions = brokers::partitions(&stage.kafka, TOPIC)?;
     let node = match fault.kind {
         Kind::BrokerKilled => 1 + fault.choose(stage.kafka.nodes()),
         Kind::LeaderKilled => {
-            let partition = i32::try_from(fault.choose(partitions))?;
-            brokers::leader(&stage.kafka, TOPIC, partition)?
+            let partition = i32::try_from(fault.choose(usize::try_from(partitions)?))?;
+            stage.kafka.leader(TOPIC, partition)?
         }
-        Kind::CoordinatorKilled => brokers::coordinator(&stage.kafka, GROUP)?,
+        Kind::CoordinatorKilled => stage.kafka.coordinator(GROUP)?,
         Kind::PartitionsAdded if partitions < MOST_PARTITIONS => {
-            brokers::grow(&stage.kafka, TOPIC, partitions + 1)?;
+            stage.kafka.add_partitions(TOPIC, partitions + 1)?;
             return Ok(Some(Undo::Nothing));
         }
         _ => return Ok(None),

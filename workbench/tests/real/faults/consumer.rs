@@ -6,10 +6,19 @@ use crate::consumer::{
 use crate::shared::{Scene, kafka, postgres};
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use workbench::generator::publish;
 use workbench::services::process::Signal;
+use workbench::services::proxy::{Point, Proxy};
 use workbench::services::wait_until;
+
+/// A member that is known by name: its next start takes its place at once, however long the session of the one before.
+const NAMED: [&str; 4] = [
+    "--kafka-property",
+    "group.instance.id=one",
+    "--kafka-property",
+    "session.timeout.ms=60000",
+];
 
 #[test]
 fn sigkill_at_any_moment_loses_and_doubles_nothing() {
@@ -33,6 +42,75 @@ fn sigkill_at_any_moment_loses_and_doubles_nothing() {
         found.dead_letters, 0,
         "a row stored twice would have been refused by the unique index"
     );
+    consumer.stop();
+}
+
+/// The consumer is killed while its first transaction is held at a chosen point.
+fn sigkill_at(name: &str, point: Point, committed: bool) {
+    let scene = Scene::new(name, 2);
+    migrate_with_coordinates(&scene, postgres());
+    let proxy = Proxy::start(postgres().port()).expect("a proxy");
+    let servers = kafka().bootstrap();
+    let consumer = Consumer::launch(&scene, &servers, proxy.port(), "consume", &NAMED);
+    consumer.wait_for_line("partition starts at its stored offset");
+    proxy.hold_at(point);
+    publish::run(&load(&scene, 5000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    assert!(proxy.wait_held(PATIENCE), "{}", consumer.text());
+    consumer.kill();
+    drop(proxy);
+    let told: i64 = kafka()
+        .group_offsets(&scene.group, &scene.topic)
+        .expect("the group's offsets")
+        .iter()
+        .filter_map(|partition| partition.current_offset)
+        .sum();
+    assert_eq!(told, 0, "Kafka has not heard of any message");
+    let stored = count(&scene, postgres()).settled();
+    assert_eq!(stored > 0, committed, "{stored} are stored");
+    let consumer = Consumer::start(&scene, &NAMED);
+    let found = expect_settled(&scene, postgres(), &consumer, 5000);
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
+    consumer.stop();
+}
+
+#[test]
+fn sigkill_after_the_fence_stores_nothing_of_the_batch() {
+    sigkill_at("kill_fence", Point::AfterFence, false);
+}
+
+#[test]
+fn sigkill_within_copy_stores_nothing_of_the_batch() {
+    sigkill_at("kill_copy", Point::InCopy, false);
+}
+
+#[test]
+fn sigkill_before_commit_stores_nothing_of_the_batch() {
+    sigkill_at("kill_commit", Point::BeforeCommit, false);
+}
+
+#[test]
+fn sigkill_before_the_answer_to_commit_and_before_kafka_is_told_doubles_nothing() {
+    sigkill_at("kill_answer", Point::CommitSent, true);
+}
+
+#[test]
+fn a_restart_after_sigkill_need_not_wait_for_the_session_where_the_member_has_a_name() {
+    let scene = Scene::new("named", 2);
+    migrate_with_coordinates(&scene, postgres());
+    publish::run(&load(&scene, 50_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &NAMED);
+    assert!(wait_until(PATIENCE, || count(&scene, postgres()).settled() > 5000));
+    let killed = Instant::now();
+    consumer.kill();
+    let before = count(&scene, postgres()).settled();
+    assert!(before < 50_000, "it was killed under load");
+    let consumer = Consumer::start(&scene, &NAMED);
+    let stores = || count(&scene, postgres()).settled() > before;
+    // Long before the session of 60 seconds is over.
+    assert!(wait_until(Duration::from_secs(30), stores), "{}", consumer.text());
+    println!("from SIGKILL to the first row: {:?}", killed.elapsed());
+    let found = expect_settled(&scene, postgres(), &consumer, 50_000);
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
     consumer.stop();
 }
 
@@ -115,5 +193,31 @@ fn a_stop_while_postgres_is_away_is_bounded_and_loses_nothing() {
     own.restart().expect("it starts");
     let consumer = Consumer::start_on(&scene, &own, &arguments);
     expect_settled(&scene, &own, &consumer, 100);
+    consumer.stop();
+}
+
+#[test]
+fn a_stop_while_postgres_says_nothing_is_bounded_and_loses_nothing() {
+    let scene = Scene::new("silent_stop", 1);
+    migrate_with_coordinates(&scene, postgres());
+    let proxy = Proxy::start(postgres().port()).expect("a proxy");
+    let arguments = [&NAMED[..], &["--shutdown-timeout", "2"]].concat();
+    let mut consumer = Consumer::launch(&scene, &kafka().bootstrap(), proxy.port(), "consume", &arguments);
+    consumer.wait_for_line("partition starts at its stored offset");
+    proxy.silence(true);
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    assert!(
+        wait_until(PATIENCE, || proxy.counts().silenced_bytes > 0),
+        "a batch is under way\n{}",
+        consumer.text()
+    );
+    consumer.signal(Signal::TERM);
+    assert_eq!(consumer.wait().code(), Some(75), "{}", consumer.text());
+    consumer.wait_for_line("were not stored within the shutdown timeout");
+    // What was sent arrives in the end, without its COMMIT.
+    proxy.silence(false);
+    let consumer = Consumer::start(&scene, &NAMED);
+    let found = expect_settled(&scene, postgres(), &consumer, 1000);
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
     consumer.stop();
 }

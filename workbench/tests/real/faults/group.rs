@@ -1,4 +1,5 @@
-//! The consumer group: members come and go, other consumers went before, and zombies store nothing.
+//! The consumer group: members come and go, have names, went before under other programs, and do not wait for
+//! PostgreSQL.
 
 use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates};
 use crate::shared::{Scene, kafka, postgres};
@@ -9,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 use workbench::generator::{Settings, publish};
-use workbench::services::process::Signal;
+use workbench::services::proxy::Proxy;
 use workbench::services::wait_until;
 
 fn members_come_and_go(scene: &Scene, arguments: &[&str]) {
@@ -98,37 +99,6 @@ fn offset_reset_latest_keeps_its_start_even_if_nothing_was_read_before_a_crash()
 }
 
 #[test]
-fn a_zombie_stores_nothing() {
-    let scene = Scene::new("zombie", 2);
-    migrate_with_coordinates(&scene, postgres());
-    let arguments = ["--kafka-property", "session.timeout.ms=6000"];
-    let zombie = Consumer::start(&scene, &arguments);
-    let settings = Settings {
-        rate: 5000.0,
-        ..load(&scene, 100_000)
-    };
-    let heir = thread::scope(|scope| {
-        let sender = scope
-            .spawn(|| publish::run(&settings, &AtomicBool::new(false), |_| {}).expect("the load is sent"));
-        assert!(wait_until(PATIENCE, || count(&scene, postgres()).settled() > 5000));
-        zombie.signal(Signal::STOP);
-        let frozen = count(&scene, postgres()).settled();
-        let heir = Consumer::start(&scene, &arguments);
-        assert!(
-            wait_until(PATIENCE, || count(&scene, postgres()).settled() > frozen + 5000),
-            "{}",
-            heir.text()
-        );
-        zombie.signal(Signal::CONT);
-        sender.join().expect("the sender ends");
-        heir
-    });
-    expect_settled(&scene, postgres(), &heir, 100_000);
-    zombie.stop();
-    heir.stop();
-}
-
-#[test]
 fn a_rebalance_does_not_wait_for_postgres() {
     let (scene, mut own) = Scene::with_own_postgres("rebalance", 4);
     migrate_with_coordinates(&scene, &own);
@@ -167,4 +137,112 @@ fn a_rebalance_does_not_wait_for_postgres() {
     own.restart().expect("it comes back");
     expect_settled(&scene, &own, &consumer, 2000);
     consumer.stop();
+}
+
+#[test]
+fn a_revoke_does_not_wait_for_a_silent_postgres() {
+    let scene = Scene::new("silent_revoke", 4);
+    migrate_with_coordinates(&scene, postgres());
+    let proxy = Proxy::start(postgres().port()).expect("a proxy");
+    let consumer = Consumer::launch(&scene, &kafka().bootstrap(), proxy.port(), "consume", &[]);
+    consumer.wait_for_line("partition starts at its stored offset");
+    proxy.silence(true);
+    publish::run(&load(&scene, 4000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    assert!(
+        wait_until(PATIENCE, || proxy.counts().silenced_bytes > 0),
+        "a batch is under way\n{}",
+        consumer.text()
+    );
+    // The other one gets its part while the batch is neither stored nor given up, and stores it.
+    let other = Consumer::start(&scene, &[]);
+    other.wait_for_line("partition starts at its stored offset");
+    assert!(
+        wait_until(PATIENCE, || count(&scene, postgres()).settled() > 0),
+        "{}",
+        other.text()
+    );
+    assert_eq!(proxy.counts().cut, 0, "the silence was never given up");
+    // Now the batch arrives after all, and misses.
+    proxy.silence(false);
+    consumer.wait_for_line("fence missed");
+    let found = expect_settled(&scene, postgres(), &consumer, 4000);
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
+    consumer.stop();
+    other.stop();
+}
+
+#[test]
+fn more_workers_go_on_where_one_was_stopped_under_load() {
+    let scene = Scene::new("workers", 6);
+    migrate_with_coordinates(&scene, postgres());
+    publish::run(&load(&scene, 50_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let one = Consumer::start(&scene, &[]);
+    assert!(wait_until(PATIENCE, || count(&scene, postgres()).settled() > 1000));
+    one.stop();
+    let before = count(&scene, postgres()).settled();
+    assert!(before < 50_000, "it was stopped under load");
+    let three = Consumer::start(&scene, &["--workers", "3"]);
+    let found = expect_settled(&scene, postgres(), &three, 50_000);
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
+    // Each of them had a part: one gets all partitions, and gives some to those that come after.
+    let assigned = three.lines();
+    let assigned = assigned
+        .iter()
+        .filter(|line| line["message"] == "partitions assigned" && line["partitions"] != "");
+    assert!(assigned.count() >= 3, "{}", three.text());
+    three.stop();
+}
+
+/// The arguments of a member that is known by name, and missed late.
+fn named(name: &str) -> [String; 4] {
+    [
+        "--kafka-property".to_owned(),
+        format!("group.instance.id={name}"),
+        "--kafka-property".to_owned(),
+        "session.timeout.ms=60000".to_owned(),
+    ]
+}
+
+fn start_named(scene: &Scene, name: &str) -> Consumer {
+    let arguments = named(name);
+    Consumer::start(scene, &arguments.each_ref().map(String::as_str))
+}
+
+#[test]
+fn a_member_with_a_name_comes_back_without_a_rebalance_and_ends_the_one_before_it() {
+    let scene = Scene::new("static", 4);
+    migrate_with_coordinates(&scene, postgres());
+    let stays = start_named(&scene, "stays");
+    stays.wait_for_line("partitions assigned");
+    let goes = start_named(&scene, "goes");
+    goes.wait_for_line("partition starts at its stored offset");
+    let rebalances = |consumer: &Consumer| {
+        let lines = consumer.lines();
+        let of_group = |line: &&serde_json::Value| {
+            ["partitions assigned", "partitions revoked"]
+                .contains(&line["message"].as_str().unwrap_or_default())
+        };
+        lines.iter().filter(of_group).count()
+    };
+    let sent = |count| publish::run(&load(&scene, count), &AtomicBool::new(false), |_| {}).expect("sent");
+    sent(1000);
+    expect_settled(&scene, postgres(), &stays, 1000);
+    let before = rebalances(&stays);
+    goes.stop();
+    sent(1000);
+    let mut back = start_named(&scene, "goes");
+    expect_settled(&scene, postgres(), &back, 2000);
+    assert_eq!(rebalances(&stays), before, "{}", stays.text());
+
+    // Another one takes the name: it takes the place, too, and the older one knows that it has lost it.
+    let namesake = start_named(&scene, "goes");
+    assert_eq!(back.wait().code(), Some(1), "{}", back.text());
+    let line = back.wait_for_line("the kafka client can't go on");
+    assert_eq!(line["level"], "ERROR", "{line}");
+    sent(1000);
+    let found = expect_settled(&scene, postgres(), &namesake, 3000);
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
+    assert_eq!(rebalances(&stays), before, "{}", stays.text());
+    namesake.stop();
+    stays.stop();
 }

@@ -1,32 +1,82 @@
-//! Kafka's faults: what the log no longer holds, brokers that die, topics that are made anew.
+//! Brokers that die: the only one, the leader of partitions, the coordinator of the group.
 
-use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load};
-use crate::shared::{Scene, kafka, postgres};
-use std::sync::atomic::AtomicBool;
-use workbench::generator::publish;
-use workbench::services::wait_until;
+use crate::consumer::{Consumer, PATIENCE, count, expect_settled_on, load, migrate_with_coordinates};
+use crate::shared::{Scene, postgres};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use workbench::generator::{Settings, publish};
+use workbench::services::{Kafka, kafka, wait_until};
+
+/// A load on a Kafka of the test's own, without end, while `faults` happen; then the referee.
+fn survive(kafka: &mut Kafka, name: &str, faults: impl FnOnce(&mut Kafka, &Scene, &dyn Fn(&str))) {
+    let scene = Scene::on(kafka, name, 3, &[]);
+    migrate_with_coordinates(&scene, postgres());
+    let settings = Settings {
+        kafka_servers: kafka.bootstrap(),
+        rate: 2000.0,
+        count: None,
+        ..load(&scene, 0)
+    };
+    let consumer = Consumer::launch(
+        &scene,
+        &kafka.bootstrap(),
+        postgres().port(),
+        "consume",
+        &["--kafka-property", "session.timeout.ms=6000"],
+    );
+    // Rows of messages that were sent after the fault.
+    let flows_on = |after: &str| {
+        let before = count(&scene, postgres()).settled();
+        assert!(
+            wait_until(PATIENCE, || count(&scene, postgres()).settled() > before + 2000),
+            "nothing is stored after {after}\n{}",
+            consumer.text()
+        );
+    };
+    let stop = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let sender = scope.spawn(|| publish::run(&settings, &stop, |_| {}).expect("the load is sent"));
+        flows_on("the start");
+        faults(kafka, &scene, &flows_on);
+        stop.store(true, Ordering::Relaxed);
+        sender.join().expect("the sender ends")
+    });
+    assert_eq!(sent.failed, 0, "Kafka has taken all of it");
+    let found = expect_settled_on(kafka, &scene, postgres(), &consumer, sent.produced);
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
+    consumer.stop();
+}
 
 #[test]
-fn retention_that_passed_the_stored_offset_is_told_loudly_and_counted() {
-    let scene = Scene::new("retention", 1);
-    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
-    let consumer = Consumer::start(&scene, &[]);
-    expect_settled(&scene, postgres(), &consumer, 1000);
-    consumer.stop();
-    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
-    kafka()
-        .delete_records(&scene.topic, 0, 1300)
-        .expect("the log start moves");
-    let consumer = Consumer::start(&scene, &[]);
-    let line = consumer.wait_for_line("retention has removed messages");
-    assert_eq!(
-        (&line["offsets_lost"], &line["level"]),
-        (&300.into(), &"ERROR".into())
-    );
-    assert!(
-        wait_until(PATIENCE, || count(&scene, postgres()).stored == 1700),
-        "{}",
-        consumer.text()
-    );
-    consumer.stop();
+fn a_broker_that_is_killed_and_comes_back_costs_time_only() {
+    let mut own = Kafka::start(&kafka::Options::default()).expect("a Kafka of the test's own");
+    survive(&mut own, "broker", |own, _, flows_on| {
+        own.kill().expect("a crash");
+        own.restart().expect("it comes back");
+        flows_on("the broker's restart");
+    });
+}
+
+#[test]
+fn of_three_brokers_the_leader_and_the_coordinator_may_die() {
+    let options = kafka::Options {
+        heap_megabytes: 256,
+        ..Default::default()
+    };
+    let mut own = Kafka::cluster(3, &options).expect("a Kafka of the test's own");
+    survive(&mut own, "cluster", |own, scene, flows_on| {
+        let leader = own.leader(&scene.topic, 0).expect("a leader");
+        own.kill_node(leader).expect("a crash");
+        flows_on("the leader's death");
+        assert_ne!(own.leader(&scene.topic, 0).expect("another leader"), leader);
+        own.start_node(leader).expect("it comes back");
+        let coordinator = own.coordinator(&scene.group).expect("a coordinator");
+        own.kill_node(coordinator).expect("a crash");
+        flows_on("the coordinator's death");
+        let other = || {
+            own.coordinator(&scene.group)
+                .is_ok_and(|found| found != coordinator)
+        };
+        assert!(wait_until(PATIENCE, other), "the group has another coordinator");
+    });
 }
