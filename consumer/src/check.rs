@@ -2,7 +2,7 @@
 //! servers, changes nothing, and says one line a finding.
 
 use crate::config::Config;
-use crate::postgres;
+use crate::postgres::{self, Connection};
 use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
 use crate::table::{ColumnType, Source, Table, TableName};
@@ -10,7 +10,6 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::io::Write;
 use std::time::Duration;
-use tokio_postgres::Client;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -147,7 +146,7 @@ async fn check_postgres(config: &Config, report: &mut Report) {
 
 async fn check_tables(
     config: &Config,
-    client: &Client,
+    client: &Connection,
     report: &mut Report,
 ) -> Result<(), tokio_postgres::Error> {
     let read_only = client.query_one(
@@ -184,7 +183,7 @@ async fn check_tables(
 }
 
 async fn check_table(
-    client: &Client,
+    client: &Connection,
     name: &TableName,
     report: &mut Report,
 ) -> Result<(), tokio_postgres::Error> {
@@ -250,7 +249,7 @@ fn warnings(table: &Table) -> Vec<String> {
 }
 
 async fn check_privileges(
-    client: &Client,
+    client: &Connection,
     table: &str,
     privileges: &str,
     report: &mut Report,

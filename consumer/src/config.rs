@@ -161,6 +161,8 @@ pub struct PostgresConfig {
     pub user: String,
     /// The password, whether it was given itself or in a file.
     pub password: Secret,
+    /// What PostgreSQL may take over one statement, one table's COPY included.
+    pub statement_timeout: Duration,
 }
 
 /// When a batch is stored.

@@ -59,6 +59,7 @@ impl Resolver<'_> {
                 database: self.one("postgres-db", |text| values::name(text, 63)),
                 user: self.one("postgres-user", |text| values::name(text, 63)),
                 password: self.password(),
+                statement_timeout: self.one("postgres-statement-timeout", values::statement_timeout),
             },
             batch: BatchConfig {
                 size: self.count("batch-size"),

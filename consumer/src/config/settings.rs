@@ -257,6 +257,16 @@ pub static SETTINGS: &[Setting] = &[
     .env("POSTGRES_PASSWORD_FILE")
     .also_migrate(),
     Setting::new(
+        Group::Postgres,
+        "postgres-statement-timeout",
+        "SECONDS",
+        "Time that PostgreSQL may take over one statement, one table's rows of a batch included; doubled for a batch \
+         that needs more",
+    )
+    .env("POSTGRES_STATEMENT_TIMEOUT")
+    .default(&["30"])
+    .kind(Kind::Number),
+    Setting::new(
         Group::Batches,
         "batch-size",
         "COUNT",

@@ -101,6 +101,15 @@ pub(super) fn some_seconds(text: &str, max: u32) -> Parsed<Duration> {
         .ok_or_else(|| format!("is not a number of seconds above 0 and up to {max}, such as 2.5"))
 }
 
+/// At least a second: a shorter one would end statements that a busy server only has not come to.
+pub(super) fn statement_timeout(text: &str) -> Parsed<Duration> {
+    const HOUR: u32 = 60 * 60;
+    seconds(text, HOUR)
+        .ok()
+        .filter(|duration| *duration >= Duration::from_secs(1))
+        .ok_or_else(|| format!("is not a number of seconds from 1 to {HOUR}, such as 30"))
+}
+
 const KIB: u64 = 1024;
 const UNITS: &[(&str, u64)] = &[
     ("KiB", KIB),

@@ -18,8 +18,9 @@ use crate::postgres::{self, Fault};
 use crate::table::SharedTables;
 use crate::table::catalog::{self, CatalogError};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_postgres::error::SqlState;
 
 /// What is shared between a store and the rest of the process.
 #[derive(Clone, Debug)]
@@ -41,7 +42,12 @@ pub struct Store {
     table_names: Arc<[String]>,
     shared: Shared,
     session: Option<Session>,
+    /// What a statement may take now: what is configured, and more while that is not enough.
+    statement_timeout: Duration,
 }
+
+/// The most that a statement gets, however often it was not enough.
+const LONGEST_STATEMENT: Duration = Duration::from_hours(1);
 
 /// Whether the same request is tried again.
 enum Next {
@@ -66,6 +72,7 @@ impl Store {
             .map(|table| table.name.to_string())
             .collect();
         Self {
+            statement_timeout: config.statement_timeout,
             config,
             group_id,
             topic,
@@ -141,6 +148,7 @@ impl Store {
                     Ok(phases) => {
                         self.answered(&trial);
                         self.stored(&batch, phases);
+                        self.fit_statement_timeout(phases);
                         recycle(&mut batch, &mut sorted);
                         return Ok(Outcome::Stored(batch));
                     }
@@ -180,6 +188,8 @@ impl Store {
                         Ok(true) => recycle(&mut batch, &mut sorted),
                         Ok(false) => {
                             // Nothing is refused any more: what stood against the batch has gone by itself.
+                            let code = error.code().map_or("connection", |code| code.code());
+                            self.shared.metrics.retried(code);
                             self.shared.health.lost(&postgres::describe(&error));
                             trial.pause(&postgres::describe(&error)).await;
                         }
@@ -199,6 +209,7 @@ impl Store {
             Some(session) if !session.client.is_closed() => session,
             _ => Session::open(&self.config, &self.group_id, &self.topic, Arc::clone(&tables)).await?,
         };
+        session.client.limit_statements(self.statement_timeout).await?;
         session.refresh(tables).await?;
         Ok(self.session.insert(session))
     }
@@ -215,20 +226,21 @@ impl Store {
     /// What the fault table says to an interruption: another attempt, at once or after a pause, or none.
     async fn recover(&mut self, interruption: Interruption, trial: &mut Trial) -> Result<(), StoreError> {
         let (fault, text, code) = match &interruption {
-            Interruption::Postgres(error) => (
-                postgres::classify(error),
-                postgres::describe(error),
-                error.code().map_or("connection", |code| code.code()).to_owned(),
-            ),
-            _ => (
-                Fault::Transient,
-                "no answer from postgres".to_owned(),
-                "silence".to_owned(),
-            ),
+            Interruption::Postgres(error) => {
+                (postgres::classify(error), postgres::describe(error), error.code())
+            }
+            _ => (Fault::Transient, "no answer from postgres".to_owned(), None),
         };
-        self.shared.metrics.retried(&code);
-        if matches!(interruption, Interruption::Silence) {
-            // The connection may still wake up: never use it again.
+        let label = match &interruption {
+            Interruption::Postgres(_) => code.map_or("connection", |code| code.code()),
+            _ => "silence",
+        };
+        self.shared.metrics.retried(label);
+        if code == Some(&SqlState::QUERY_CANCELED) {
+            self.give_more_time();
+        }
+        if !code.is_some_and(postgres::session_survives) {
+            // A silent connection may even wake up: never use it again.
             self.session = None;
         }
         self.rollback().await;
@@ -242,6 +254,21 @@ impl Store {
             trial.pause(&text).await;
         }
         Ok(())
+    }
+
+    /// A batch that takes longer than a statement may (slow storage, a slow trigger) would be cancelled for ever.
+    fn give_more_time(&mut self) {
+        self.statement_timeout = (self.statement_timeout * 2).min(LONGEST_STATEMENT);
+        tracing::warn!(
+            statement_timeout_sec = self.statement_timeout.as_secs_f64(),
+            "a statement was cancelled: the next attempt gets more time",
+        );
+    }
+
+    /// Back to what is configured once that is enough: a batch as slow as this one should still pass at once.
+    fn fit_statement_timeout(&mut self, phases: Phases) {
+        let enough = self.statement_timeout.min(phases.longest() * 2);
+        self.statement_timeout = enough.max(self.config.statement_timeout);
     }
 
     async fn pace(&self, next: &Next, trial: &mut Trial) {

@@ -2,7 +2,7 @@
 //! The contract (which type takes what) is in the design's table; its bytes are `pipeline::encode`'s.
 
 use super::{Column, ColumnType, KeyColumn, Source, Table, TableName};
-use crate::postgres::{ConnectError, SILENCE};
+use crate::postgres::{ConnectError, Connection};
 use std::error::Error;
 use std::fmt;
 use tokio_postgres::types::{FromSql, Type};
@@ -14,7 +14,7 @@ pub enum CatalogError {
     /// PostgreSQL did not answer.
     #[error("could not read the catalog")]
     Postgres(#[from] tokio_postgres::Error),
-    /// PostgreSQL could not be reached.
+    /// PostgreSQL could not be reached, or has become silent.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The tables are not what the routes need: each finding names table, column and type.
@@ -42,14 +42,18 @@ pub struct Catalog {
 }
 
 /// Reads the tables; every finding of every table is told at once. A server that has become silent is not waited for.
-pub async fn read(client: &Client, names: &[TableName]) -> Result<Catalog, CatalogError> {
-    match tokio::time::timeout(SILENCE, read_all(client, names)).await {
-        Ok(read) => read,
-        Err(_) => Err(ConnectError::Silence.into()),
+pub async fn read(connection: &Connection, names: &[TableName]) -> Result<Catalog, CatalogError> {
+    match connection.answer(read_all(connection, names)).await {
+        Ok(read) => read.map_err(CatalogError::Unfit),
+        Err(ConnectError::Postgres(error)) => Err(error.into()),
+        Err(silence) => Err(silence.into()),
     }
 }
 
-async fn read_all(client: &Client, names: &[TableName]) -> Result<Catalog, CatalogError> {
+async fn read_all(
+    client: &Client,
+    names: &[TableName],
+) -> Result<Result<Catalog, Findings>, tokio_postgres::Error> {
     let mut tables = Vec::with_capacity(names.len());
     let mut oids = Vec::with_capacity(names.len());
     let mut findings = Vec::new();
@@ -65,13 +69,13 @@ async fn read_all(client: &Client, names: &[TableName]) -> Result<Catalog, Catal
         }
     }
     if !findings.is_empty() {
-        return Err(CatalogError::Unfit(Findings(findings)));
+        return Ok(Err(Findings(findings)));
     }
     let fingerprints = fingerprints(client, FINGERPRINTS, &oids).await?;
     for (table, fingerprint) in tables.iter_mut().zip(fingerprints) {
         table.fingerprint = fingerprint;
     }
-    Ok(Catalog { tables, oids })
+    Ok(Ok(Catalog { tables, oids }))
 }
 
 /// The statement behind `fingerprints`, to be prepared where it is asked often.

@@ -42,6 +42,8 @@ fn times() {
         assert!(seconds(text, 10).is_err(), "{text}");
     }
     assert!(some_seconds("0", 10).is_err());
+    assert!(statement_timeout("0.9").is_err() && statement_timeout("3601").is_err());
+    assert_eq!(statement_timeout("1.5"), Ok(Duration::from_millis(1500)));
     assert_eq!(some_seconds("0.5", 10), Ok(Duration::from_millis(500)));
 }
 

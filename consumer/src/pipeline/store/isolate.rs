@@ -2,7 +2,7 @@
 //! stored without them, in the same way as any other. Savepoints keep what was accepted; COPY's error context names
 //! the refused row, and where it doesn't (a trigger at the end of the statement, a deferred constraint), halving does.
 
-use super::session::{Interruption, Session, answer};
+use super::session::{Interruption, Session};
 use crate::pipeline::batch::{DatabaseRefusal, SortedRows};
 use crate::postgres::{self, Fault};
 use std::ops::Range;
@@ -18,12 +18,7 @@ pub(super) async fn refused_rows(
     hint: Option<(usize, usize)>,
 ) -> Result<Vec<(usize, Vec<DatabaseRefusal>)>, Interruption> {
     // What is deferred to COMMIT must be told of the rows that cause it.
-    answer(
-        session
-            .client
-            .batch_execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE"),
-    )
-    .await?;
+    session.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
     let mut found = Vec::new();
     for (table, rows) in sorted.iter().enumerate() {
         let suspect = hint.filter(|(of, _)| *of == table).map(|(_, row)| row);
@@ -32,7 +27,7 @@ pub(super) async fn refused_rows(
             found.push((table, refusals));
         }
     }
-    answer(session.client.batch_execute("ROLLBACK")).await?;
+    session.execute("ROLLBACK").await?;
     Ok(found)
 }
 
@@ -45,14 +40,14 @@ async fn refused_of_table(
     let mut refusals = Vec::new();
     let mut steps = Steps::new(rows.len(), suspect);
     while let Some(part) = steps.next() {
-        answer(session.client.batch_execute("SAVEPOINT part")).await?;
+        session.execute("SAVEPOINT part").await?;
         match session.copy(table, rows, part.clone()).await {
             Ok(()) => {
-                answer(session.client.batch_execute("RELEASE part")).await?;
+                session.execute("RELEASE part").await?;
                 steps.accepted(&part);
             }
             Err(Interruption::Postgres(error)) if postgres::classify(&error) == Fault::Refused => {
-                answer(session.client.batch_execute("ROLLBACK TO part; RELEASE part")).await?;
+                session.execute("ROLLBACK TO part; RELEASE part").await?;
                 if part.len() == 1 {
                     refusals.push(refusal(part.start, &error));
                 }

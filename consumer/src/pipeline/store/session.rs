@@ -4,12 +4,11 @@
 use crate::config::PostgresConfig;
 use crate::offsets::{Offset, OffsetRange, Partition};
 use crate::pipeline::batch::{Batch, SortedRows};
-use crate::postgres::{self, ConnectError, SILENCE};
+use crate::postgres::{self, ConnectError, Connection};
 use crate::table::{Tables, catalog, quote};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
@@ -68,13 +67,22 @@ pub(super) struct Phases {
 impl Phases {
     /// In the order in which the metrics name them.
     pub(super) fn seconds(self) -> [f64; 4] {
-        [self.fence, self.copy, self.dead_letters, self.commit].map(|phase| phase.as_secs_f64())
+        self.all().map(|phase| phase.as_secs_f64())
+    }
+
+    /// No statement took longer.
+    pub(super) fn longest(self) -> Duration {
+        self.all().into_iter().max().unwrap_or_default()
+    }
+
+    fn all(self) -> [Duration; 4] {
+        [self.fence, self.copy, self.dead_letters, self.commit]
     }
 }
 
 /// A connection, ready for batches of one group and topic.
 pub(super) struct Session {
-    pub(super) client: Client,
+    pub(super) client: Connection,
     load: Statement,
     start: Statement,
     fence: Statement,
@@ -95,17 +103,18 @@ impl Session {
         tables: Arc<Tables>,
     ) -> Result<Self, Interruption> {
         let client = postgres::connect(config).await?;
-        let (load, start, fence, fingerprints, dead_letters) = answer(async {
-            tokio::try_join!(
-                client.prepare(include_str!("../../sql/load_offsets.sql")),
-                client.prepare(include_str!("../../sql/start_offsets.sql")),
-                client.prepare(include_str!("../../sql/fence.sql")),
-                client.prepare(catalog::FINGERPRINTS),
-                client.prepare_typed(include_str!("../../sql/dead_letters.sql"), &[Type::TEXT]),
-            )
-        })
-        .await?;
-        let copies = answer(prepare_copies(&client, &tables)).await?;
+        let (load, start, fence, fingerprints, dead_letters) = client
+            .answer(async {
+                tokio::try_join!(
+                    client.prepare(include_str!("../../sql/load_offsets.sql")),
+                    client.prepare(include_str!("../../sql/start_offsets.sql")),
+                    client.prepare(include_str!("../../sql/fence.sql")),
+                    client.prepare(catalog::FINGERPRINTS),
+                    client.prepare_typed(include_str!("../../sql/dead_letters.sql"), &[Type::TEXT]),
+                )
+            })
+            .await?;
+        let copies = client.answer(prepare_copies(&client, &tables)).await?;
         let (group_id, topic) = (group_id.to_owned(), topic.to_owned());
         Ok(Self {
             client,
@@ -124,7 +133,7 @@ impl Session {
     /// Goes over to another generation of the tables.
     pub(super) async fn refresh(&mut self, tables: Arc<Tables>) -> Result<(), Interruption> {
         if self.tables.generation != tables.generation {
-            self.copies = answer(prepare_copies(&self.client, &tables)).await?;
+            self.copies = self.client.answer(prepare_copies(&self.client, &tables)).await?;
             self.tables = tables;
         }
         Ok(())
@@ -136,11 +145,13 @@ impl Session {
         partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, Offset>, Interruption> {
         let numbers: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
-        let rows = answer(
-            self.client
-                .query(&self.load, &[&self.group_id, &self.topic, &numbers]),
-        )
-        .await?;
+        let rows = self
+            .client
+            .answer(
+                self.client
+                    .query(&self.load, &[&self.group_id, &self.topic, &numbers]),
+            )
+            .await?;
         rows.iter()
             .map(|row| Ok((Partition(row.try_get(0)?), Offset(row.try_get(1)?))))
             .collect()
@@ -150,11 +161,12 @@ impl Session {
     pub(super) async fn start(&self, offsets: &[(Partition, Offset)]) -> Result<(), Interruption> {
         let partitions: Vec<i32> = offsets.iter().map(|(partition, _)| partition.0).collect();
         let next: Vec<i64> = offsets.iter().map(|(_, offset)| offset.0).collect();
-        answer(
-            self.client
-                .execute(&self.start, &[&self.group_id, &self.topic, &partitions, &next]),
-        )
-        .await?;
+        self.client
+            .answer(
+                self.client
+                    .execute(&self.start, &[&self.group_id, &self.topic, &partitions, &next]),
+            )
+            .await?;
         Ok(())
     }
 
@@ -196,7 +208,7 @@ impl Session {
         self.insert_dead_letters(batch, table_names).await?;
         phases.dead_letters = lap.take();
 
-        answer(self.client.batch_execute("COMMIT"))
+        self.execute("COMMIT")
             .await
             .map_err(|interruption| match interruption {
                 // A deferred constraint fires here.
@@ -245,16 +257,18 @@ impl Session {
         let oids: Vec<u32> = used.iter().map(|table| self.tables.oids[*table]).collect();
 
         // The futures are polled in this order, so the requests are sent in this order, and PostgreSQL answers in it.
-        let ((), moved, (), fingerprints) = answer(async {
-            tokio::try_join!(
-                biased;
-                self.client.batch_execute("BEGIN"),
-                self.client.query(&self.fence, &fence),
-                self.client.batch_execute(&lock),
-                catalog::fingerprints(&self.client, &self.fingerprints, &oids),
-            )
-        })
-        .await?;
+        let ((), moved, (), fingerprints) = self
+            .client
+            .answer(async {
+                tokio::try_join!(
+                    biased;
+                    self.client.batch_execute("BEGIN"),
+                    self.client.query(&self.fence, &fence),
+                    self.client.batch_execute(&lock),
+                    catalog::fingerprints(&self.client, &self.fingerprints, &oids),
+                )
+            })
+            .await?;
         if moved.len() != ranges.len() {
             return Err(Interruption::Missed);
         }
@@ -277,16 +291,21 @@ impl Session {
         part: Range<usize>,
     ) -> Result<(), Interruption> {
         let count = part.len() as u64;
-        let sink: CopyInSink<Bytes> = answer(self.client.copy_in(&self.copies[table])).await?;
+        let sink: CopyInSink<Bytes> = self
+            .client
+            .answer(self.client.copy_in(&self.copies[table]))
+            .await?;
         let mut sink = pin!(sink);
-        let stored = answer(async {
-            for piece in rows.copy_data(part, PIECE) {
-                // When PostgreSQL has refused a row already, it passes over the rest, and `finish` tells the error.
-                sink.feed(piece).await?;
-            }
-            sink.finish().await
-        })
-        .await?;
+        let stored = self
+            .client
+            .answer(async {
+                for piece in rows.copy_data(part, PIECE) {
+                    // When PostgreSQL has refused a row already, it passes over the rest, and `finish` tells the error.
+                    sink.feed(piece).await?;
+                }
+                sink.finish().await
+            })
+            .await?;
         // A BEFORE trigger that returns NULL makes PostgreSQL pass over rows: its owner's will.
         if stored != count {
             tracing::debug!(table = %self.tables.tables[table].name, sent = count, stored, "rows passed over by a trigger");
@@ -331,13 +350,20 @@ impl Session {
             &details,
             &sqlstates,
         ];
-        answer(self.client.execute(&self.dead_letters, &parameters)).await?;
+        self.client
+            .answer(self.client.execute(&self.dead_letters, &parameters))
+            .await?;
         Ok(())
+    }
+
+    /// One statement, or several, without parameters or rows.
+    pub(super) async fn execute(&self, sql: &str) -> Result<(), Interruption> {
+        Ok(self.client.answer(self.client.batch_execute(sql)).await?)
     }
 
     /// Ends a transaction that was interrupted. Whether the connection can be used again.
     pub(super) async fn rollback(&self) -> bool {
-        !self.client.is_closed() && answer(self.client.batch_execute("ROLLBACK")).await.is_ok()
+        !self.client.is_closed() && self.execute("ROLLBACK").await.is_ok()
     }
 }
 
@@ -353,16 +379,6 @@ async fn prepare_copies(client: &Client, tables: &Tables) -> Result<Vec<Statemen
         copies.push(client.prepare(&copy).await?);
     }
     Ok(copies)
-}
-
-/// Waits for PostgreSQL's answer, but not without end.
-pub(super) async fn answer<T>(
-    request: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, Interruption> {
-    match tokio::time::timeout(SILENCE, request).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Interruption::Silence),
-    }
 }
 
 fn counts(ranges: &[OffsetRange], count: impl Fn(&OffsetRange) -> u64) -> Vec<i64> {
