@@ -166,6 +166,7 @@ impl Store {
                         return Ok(Outcome::Stored(batch));
                     }
                     Ok(false) => {
+                        self.answered(&trial);
                         self.shared.metrics.fences_missed.increment(1);
                         recycle(&mut batch, &mut sorted);
                         return Ok(Outcome::Fenced(batch));

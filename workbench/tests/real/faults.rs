@@ -4,7 +4,9 @@
 mod consumer; // killed, frozen, stopped
 mod group; // members come and go
 mod zombie; // members that freeze and wake up
-mod postgres; // crashes, outages, refusals of every class
+mod postgres; // crashes, outages, what takes too long or is refused by a trigger
+mod weather; // faults of PostgreSQL that pass, one after another
+mod disk; // a disk that is full
 mod network; // answers lost, silence
 mod kafka; // brokers that die
 mod topics; // topics that are made anew, that grow, whose log starts later than expected

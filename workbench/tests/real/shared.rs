@@ -72,7 +72,16 @@ impl Scene {
 
     /// The same with a PostgreSQL of the test's own, which it may stop.
     pub(crate) fn with_own_postgres(name: &str, partitions: i32) -> (Self, Postgres) {
-        let own = Postgres::start(&postgres::Options::default()).expect("a PostgreSQL of the test's own");
+        Self::with_postgres_of(name, partitions, &postgres::Options::default())
+    }
+
+    /// The same, made as the options say.
+    pub(crate) fn with_postgres_of(
+        name: &str,
+        partitions: i32,
+        options: &postgres::Options,
+    ) -> (Self, Postgres) {
+        let own = Postgres::start(options).expect("a PostgreSQL of the test's own");
         let name = unique(name);
         kafka()
             .create_topic(&name, partitions, &[])

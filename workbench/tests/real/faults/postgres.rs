@@ -4,6 +4,7 @@ use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, migrate_w
 use crate::shared::{Scene, postgres};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 use workbench::generator::{Settings, publish};
 use workbench::services::process::Signal;
 use workbench::services::wait_until;
@@ -42,7 +43,7 @@ fn postgres_may_crash_and_stay_away_while_events_flow() {
             own.stop_immediate().expect("a crash");
             // Longer than max.poll.interval.ms: who doesn't poll is thrown out of the group.
             consumer.wait_for_line("partitions paused");
-            thread::sleep(std::time::Duration::from_secs(7));
+            thread::sleep(Duration::from_secs(7));
             own.restart().expect("it comes back");
         }
         stop.store(true, Ordering::Relaxed);
@@ -73,7 +74,7 @@ fn sessions_that_are_terminated_cost_a_retry() {
                          WHERE datname = current_database() AND pid <> pg_backend_pid()";
         while !sender.is_finished() {
             query(postgres(), &scene.database, terminate);
-            thread::sleep(std::time::Duration::from_millis(150));
+            thread::sleep(Duration::from_millis(150));
         }
     });
     expect_settled(&scene, postgres(), &consumer, 100_000);
@@ -119,4 +120,61 @@ fn a_frozen_postgres_is_noticed() {
     server.signal(Signal::CONT).expect("thawed");
     expect_settled(&scene, &own, &consumer, 1000);
     consumer.stop();
+}
+
+#[test]
+fn a_batch_that_takes_longer_than_a_statement_may_is_given_more_time() {
+    let scene = Scene::new("slow", 1);
+    migrate_with_coordinates(&scene, postgres());
+    raise_in_trigger(&scene, "PERFORM pg_sleep(1.2)", "STATEMENT");
+    publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &["--postgres-statement-timeout", "1"]);
+    let line = consumer.wait_for_line("the next attempt gets more time");
+    assert_eq!(line["statement_timeout_sec"], 2.0);
+    let found = expect_settled(&scene, postgres(), &consumer, 2000);
+    assert_eq!(found.dead_letters, 0);
+    consumer.stop();
+}
+
+#[test]
+fn a_trigger_with_a_sqlstate_of_its_own_costs_one_row() {
+    let scene = Scene::new("own_code", 1);
+    migrate_with_coordinates(&scene, postgres());
+    // Classes that PostgreSQL does not know.
+    raise_in_trigger(
+        &scene,
+        "IF NEW.kafka_offset = 700 THEN RAISE 'not this one' USING ERRCODE = '45000'; END IF;
+         IF NEW.kafka_offset = 701 THEN RAISE 'nor this one' USING ERRCODE = 'MY001'; END IF;
+         RETURN NEW",
+        "ROW",
+    );
+    publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &[]);
+    let found = expect_settled(&scene, postgres(), &consumer, 2000);
+    assert_eq!(found.dead_letters, 2, "{}", consumer.text());
+    let letters =
+        "SELECT string_agg(\"offset\" || ' ' || sqlstate || ' ' || reason, ', ' ORDER BY \"offset\")
+                   FROM dead_letters WHERE payload IS NOT NULL";
+    assert_eq!(
+        query(postgres(), &scene.database, letters).as_deref(),
+        Some("700 45000 rejected_by_database, 701 MY001 rejected_by_database")
+    );
+    consumer.stop();
+}
+
+/// A trigger before each insert into the tables, per ROW or per STATEMENT.
+fn raise_in_trigger(scene: &Scene, body: &str, per: &str) {
+    let end = if body.contains("RETURN") {
+        ""
+    } else {
+        "; RETURN NULL"
+    };
+    let sql = format!(
+        "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}{end}; END $$;
+         CREATE TRIGGER fault BEFORE INSERT ON server_metrics FOR EACH {per} EXECUTE FUNCTION fault();
+         CREATE TRIGGER fault BEFORE INSERT ON application_metrics FOR EACH {per} EXECUTE FUNCTION fault()"
+    );
+    postgres()
+        .execute(&scene.database, &sql)
+        .expect("the trigger can be made");
 }
