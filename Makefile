@@ -7,7 +7,7 @@ CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test check bench chaos chaos-report services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -30,6 +30,14 @@ check: ## format, lints and the tests that need no services: seconds
 
 bench: ## what decoding and encoding cost
 	$(CARGO) bench -p consumer $(BENCH_ARGS)
+
+chaos: ## faults on a Kafka cluster, a PostgreSQL and consumers under load; CHAOS_SECONDS, CHAOS_SEED, CHAOS_RESULTS, …
+	@scripts/setup test
+	@$(CARGO) build --release --bin storage-consumer --bin chaos
+	@exec $(TARGET)/release/chaos
+
+chaos-report: ## fill the table of docs/reliability.md from the results in CHAOS_RESULTS (workbench/results)
+	@$(CARGO) run --quiet --release --bin chaos -- report
 
 services: ## a real Kafka and a real PostgreSQL on loopback until Ctrl-C, without Docker; prints their variables
 	@scripts/setup test

@@ -10,10 +10,8 @@ use anyhow::{Context as _, anyhow, bail};
 pub mod settings; // what is asked for, from DEMO_… variables
 mod stage; // the services and the consumer
 mod introduction; // what a person is told at the start
-mod load; // the generator, held back where the consumer can't follow
 mod scrape; // the consumer's HTTP answers
 mod histogram; // a histogram of Prometheus, and what can be read from it
-mod database; // a client that finds its server again
 mod figures; // what was seen, over time
 mod panel; // the same for the eyes
 mod account; // what was produced against what is stored
@@ -22,18 +20,20 @@ mod summary; // the account and the figures, told at the end
 pub use panel::is_watched;
 pub use settings::Settings;
 
-use database::Database;
 use figures::{Figures, Snapshot};
-use load::Load;
 use panel::Panel;
 use stage::Stage;
 
+use crate::database::Database;
+use crate::load::Load;
 use crate::services::process::Signal;
 
 /// The consumer's figures are looked at so often. The generator is held back by what is seen here.
 const LOOK: Duration = Duration::from_millis(100);
 /// The newest dead letter is asked for so often.
 const ASK: Duration = Duration::from_secs(1);
+/// The database's answer to that may take so long.
+const ANSWER: Duration = Duration::from_secs(2);
 /// What is under way when the generator stops may take so long.
 const SETTLE: Duration = Duration::from_secs(30);
 /// The consumer may take so long to stop, its own shutdown timeout included.
@@ -63,7 +63,7 @@ fn play(stage: &mut Stage, settings: &Settings, stop: &AtomicBool) -> anyhow::Re
     introduction::tell(stage, settings);
     let mut database = Database::new(stage.postgres.config(stage::DATABASE))?;
     let mut panel = Panel::new();
-    let load = Load::start(settings, stage)?;
+    let load = Load::start(stage.load(settings), settings.max_lag)?;
     let mut watch = Watch::new(stage, &load, &mut database, &mut panel);
 
     let until = settings.seconds.map(|seconds| Instant::now() + seconds);
@@ -148,7 +148,7 @@ impl<'a> Watch<'a> {
         }
         if Instant::now() >= self.next_ask {
             self.next_ask = Instant::now() + ASK;
-            self.figures.dead_letter = self.database.newest_dead_letter();
+            self.figures.dead_letter = newest_dead_letter(self.database);
         }
         self.panel.show(&self.figures, self.load, phase);
         Ok(())
@@ -159,8 +159,15 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// The reason and detail of the newest dead letter; `None` where there is none, or no answer.
+fn newest_dead_letter(database: &mut Database) -> Option<String> {
+    let sql = "SELECT reason || ': ' || detail FROM dead_letters ORDER BY id DESC LIMIT 1";
+    let rows = database.query_within(ANSWER, sql).ok()?;
+    rows.into_iter().next()?.into_iter().next()?
+}
+
 /// Tells a person something.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     use std::io::Write as _;
     // Whoever closed our output does not want to hear more.
     let _ = writeln!(std::io::stdout(), "{text}");

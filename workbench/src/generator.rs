@@ -4,7 +4,7 @@
 
 pub mod settings; // what a load is to be like
 pub mod options; // the same, from a command line
-mod noise; // chance, seeded
+pub(crate) mod noise; // chance, seeded
 mod json; // an event as text
 pub mod anomaly; // what goes wrong, how often and for how long
 mod server; // one server's readings

@@ -2,5 +2,11 @@
 
 pub mod generator; // a datacenter's metric events, as many and as broken as asked for
 pub mod signals; // how the programs end
+mod variables; // settings from the environment
 pub mod services; // real PostgreSQL and real Kafka on loopback
+mod load; // the generator on a thread of its own
+pub mod subject; // the program under test, as a process
+pub mod database; // a client that blocks, and that finds its server again
+pub mod referee; // what came of a topic, counted
 pub mod demo; // the whole path on one machine, watched and proved
+pub mod chaos; // a long mixed run of faults, seeded, and its verdict

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
-use super::database::Database;
 use super::figures::Figures;
 use super::panel::count;
 use super::{Stage, stage};
+use crate::database::Database;
 use crate::generator::Summary;
 
 /// An answer of the broker may take so long.

@@ -6,8 +6,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
-use super::load::Load;
 use super::scrape::Scrape;
+use crate::load::Load;
 
 /// Rates, latency and batch sizes are those of so long.
 pub(super) const WINDOW: Duration = Duration::from_secs(5);

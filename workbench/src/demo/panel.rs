@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::HumanCount;
 
 use super::figures::{Figures, Recent, Snapshot, WINDOW};
-use super::load::Load;
 use super::say;
+use crate::load::Load;
 
 /// A panel changes so often that it lives, and so seldom that it can be read.
 const REDRAW: Duration = Duration::from_millis(500);

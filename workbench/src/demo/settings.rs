@@ -1,8 +1,9 @@
 //! Owns what the demo is asked for: `DEMO_…` variables, every mistake told at once, and the text that explains them.
 
-use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::variables::value;
 
 /// The exit code for a mistake in the settings, as `sysexits` has it.
 pub const EXIT_USAGE: u8 = 64;
@@ -96,25 +97,6 @@ impl Settings {
             Ok(settings)
         } else {
             Err(mistakes)
-        }
-    }
-}
-
-fn value<T: FromStr<Err: Display>>(
-    lookup: impl Fn(&str) -> Option<String>,
-    mistakes: &mut Vec<String>,
-    name: &str,
-    default: T,
-) -> T {
-    // Empty is not given: `DEMO_SECONDS= make demo` unsets it.
-    let Some(text) = lookup(name).filter(|text| !text.trim().is_empty()) else {
-        return default;
-    };
-    match text.trim().parse() {
-        Ok(value) => value,
-        Err(error) => {
-            mistakes.push(format!("{name}: `{text}` can't be read: {error}"));
-            default
         }
     }
 }

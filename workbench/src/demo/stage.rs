@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 use super::settings::Broker;
 use super::{Settings, say, scrape};
+use crate::generator;
 use crate::services::folder::Folder;
 use crate::services::ports::free_port;
 use crate::services::process::{Launch, Process};
 use crate::services::{Kafka, MockKafka, Postgres, kafka, postgres, wait_until};
+use crate::subject::{self, Surroundings};
 
 /// Where the consumer writes; its own defaults, as for everything else.
 pub(super) const DATABASE: &str = "mlops_db";
@@ -26,6 +28,10 @@ const PASSWORD: &str = "mlops_password";
 
 /// The mock broker keeps little of a partition: many partitions keep more.
 pub(super) const PARTITIONS: i32 = 12;
+
+/// Enough for each partition to get its share: events are keyed by server.
+const SERVERS: usize = 200;
+const SERVICES: usize = 50;
 
 /// The consumer may take so long to be ready: the mock broker's group alone waits three seconds for more members.
 const READY: Duration = Duration::from_mins(1);
@@ -49,7 +55,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts everything. `None` when `stop` was set on the way.
     pub(super) fn build(settings: &Settings, stop: &AtomicBool) -> anyhow::Result<Option<Self>> {
-        let program = storage_consumer()?;
+        // Told before anything is started.
+        subject::program()?;
         let folder = Folder::new()?;
         let stopped = || stop.load(Ordering::Relaxed);
 
@@ -94,7 +101,7 @@ impl Stage {
         let begun = Instant::now();
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let log = folder.path().join("consumer.log");
-        let consumer = launch(&program, &log, &kafka, &postgres, http).spawn()?;
+        let consumer = launch(&log, &kafka, &postgres, http)?.spawn()?;
         let mut stage = Self {
             consumer,
             kafka,
@@ -148,6 +155,20 @@ impl Stage {
         self.kafka.bootstrap()
     }
 
+    /// The load that is asked for.
+    pub(super) fn load(&self, settings: &Settings) -> generator::Settings {
+        generator::Settings {
+            kafka_servers: self.bootstrap(),
+            topic: TOPIC.to_owned(),
+            partitions: PARTITIONS,
+            servers: SERVERS,
+            services: SERVICES,
+            rate: settings.rate,
+            malformed_ratio: settings.malformed,
+            ..generator::Settings::default()
+        }
+    }
+
     /// Whether the broker forgets what is not read soon.
     pub(super) fn forgets(&self) -> bool {
         matches!(self.kafka, AnyKafka::Mock(_))
@@ -188,24 +209,21 @@ fn started(what: &str, at: &str, begun: Instant) {
     ));
 }
 
-/// The consumer as a child, told everything by its documented variables.
-fn launch(program: &Path, log: &Path, kafka: &AnyKafka, postgres: &Postgres, http: SocketAddr) -> Launch {
-    let mut launch = Launch::new("storage-consumer", program, log)
-        .args(["consume"])
-        .env("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap())
-        .env("KAFKA_TOPIC", TOPIC)
-        .env("KAFKA_GROUP_ID", GROUP)
+/// The consumer as a child.
+fn launch(log: &Path, kafka: &AnyKafka, postgres: &Postgres, http: SocketAddr) -> anyhow::Result<Launch> {
+    let surroundings = Surroundings {
+        kafka_servers: kafka.bootstrap(),
+        topic: TOPIC.to_owned(),
+        group: GROUP.to_owned(),
+        postgres_port: postgres.port(),
+        database: DATABASE.to_owned(),
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+    };
+    let mut launch = surroundings
+        .launch("consume", log)?
         .env("KAFKA_OFFSET_RESET", "earliest")
-        .env("POSTGRES_HOST", "127.0.0.1")
-        .env("POSTGRES_PORT", postgres.port().to_string())
-        .env("POSTGRES_DB", DATABASE)
-        .env("POSTGRES_USER", USER)
-        .env("POSTGRES_PASSWORD", PASSWORD)
-        .env("HTTP_LISTEN", http.to_string())
-        .env("LOG_FORMAT", "json")
-        // A person's own set-up, which is not for the demo's servers.
-        .without_env("POSTGRES_PASSWORD_FILE")
-        .without_env("STORAGE_CONSUMER_CONFIG");
+        .env("HTTP_LISTEN", http.to_string());
     if env::var_os("COMMIT_INTERVAL").is_none() {
         // Whoever watches should not wait five seconds for the last few.
         launch = launch.env("COMMIT_INTERVAL", "1");
@@ -215,23 +233,7 @@ fn launch(program: &Path, log: &Path, kafka: &AnyKafka, postgres: &Postgres, htt
         // long whatever comes.
         launch = launch.args(["--kafka-property", "fetch.wait.max.ms=10"]);
     }
-    launch
-}
-
-/// The program: `STORAGE_CONSUMER_BIN`, else the one beside this one.
-fn storage_consumer() -> anyhow::Result<PathBuf> {
-    let program = match env::var_os("STORAGE_CONSUMER_BIN").filter(|given| !given.is_empty()) {
-        Some(given) => PathBuf::from(given),
-        None => env::current_exe()
-            .context("this program's own path is unknown")?
-            .with_file_name("storage-consumer"),
-    };
-    // Children start in another folder than ours.
-    program
-        .canonicalize()
-        .ok()
-        .filter(|program| program.is_file())
-        .with_context(|| format!("{} is not built: run make demo", program.display()))
+    Ok(launch)
 }
 
 /// What asks for a person in a log: the message of its last such line. Mistakes in the configuration are told as plain

@@ -8,33 +8,33 @@ use std::f64::consts::TAU;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// One stream of random numbers.
-pub(super) struct Dice(SmallRng);
+pub(crate) struct Dice(SmallRng);
 
 impl Dice {
     /// Streams of one seed are independent: drawing more from one doesn't move the others.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(SmallRng::seed_from_u64(
             seed ^ (stream + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         ))
     }
 
     /// Uniform in `[0, 1)`.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         self.0.random()
     }
 
     /// Uniform in `[low, high)`.
-    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// Uniform in `0..n`; `n` is at least 1.
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0.random_range(0..n)
     }
 
     /// True with the given probability.
-    pub(super) fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.unit() < probability
     }
 
@@ -53,7 +53,7 @@ impl Dice {
     }
 
     /// Puts a slice in random order.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }

@@ -4,6 +4,7 @@
 
 mod shared; // the services and a scene of its own for each test
 mod consumer; // the program under test, and the referee
+mod referee; // it must find what it looks for
 mod services; // the services themselves
 mod generator; // load that is there when it says so
 mod exactly_once; // promises 1 to 3

@@ -4,12 +4,12 @@
 //! That is one process: `cargo nextest`, which gives each test a process, would start the servers for each.
 //! Statics are never dropped: the kernel ends the servers with this process, and the next start removes their data.
 
-use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use workbench::services::{Kafka, Postgres, kafka, postgres};
+use workbench::subject;
 
 /// The Kafka of all tests.
 pub(crate) fn kafka() -> &'static Kafka {
@@ -99,23 +99,7 @@ impl Scene {
     }
 }
 
-/// The program under test: `STORAGE_CONSUMER_BIN`, else the one beside this binary, which `make test` builds.
+/// The program under test.
 pub(crate) fn storage_consumer() -> PathBuf {
-    let program = env::var_os("STORAGE_CONSUMER_BIN").map_or_else(
-        || {
-            let own = env::current_exe().expect("this test's own path");
-            let profile = own
-                .parent()
-                .and_then(|deps| deps.parent())
-                .expect("target/<profile>/deps");
-            profile.join("storage-consumer")
-        },
-        PathBuf::from,
-    );
-    assert!(
-        program.is_file(),
-        "{} is not built: run make test",
-        program.display()
-    );
-    program
+    subject::program().unwrap_or_else(|error| panic!("{error:#}"))
 }

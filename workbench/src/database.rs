@@ -1,5 +1,5 @@
-//! Owns the demo's own look into the database: a client that blocks, for a limited time, and that connects again
-//! when its server was away.
+//! Owns our own look into the database: a client that blocks, for a limited time, and that connects again when its
+//! server was away. Not for threads that drive async code already.
 
 use std::time::Duration;
 
@@ -7,23 +7,22 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-/// A look may take so long.
-const LIMIT: Duration = Duration::from_secs(2);
 /// Counting large tables may take so long.
 const COUNT: Duration = Duration::from_mins(5);
 
 /// A client.
-pub(super) struct Database {
+pub struct Database {
     runtime: Runtime,
     config: Config,
     client: Option<Client>,
 }
 
 /// A row's columns, as text.
-pub(super) type Row = Vec<Option<String>>;
+pub type Row = Vec<Option<String>>;
 
 impl Database {
-    pub(super) fn new(config: Config) -> anyhow::Result<Self> {
+    /// A client that connects when it is first asked.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -35,27 +34,30 @@ impl Database {
         })
     }
 
-    /// The reason and detail of the newest dead letter; `None` where there is none, or no answer.
-    pub(super) fn newest_dead_letter(&mut self) -> Option<String> {
-        let sql = "SELECT reason || ': ' || detail FROM dead_letters ORDER BY id DESC LIMIT 1";
-        let rows = self.query_within(LIMIT, sql).ok()?;
-        rows.into_iter().next()?.into_iter().next()?
-    }
-
     /// The rows of a query that may take long.
-    pub(super) fn query(&mut self, sql: &str) -> anyhow::Result<Vec<Row>> {
+    pub fn query(&mut self, sql: &str) -> anyhow::Result<Vec<Row>> {
         self.query_within(COUNT, sql)
     }
 
     /// The only number of a query's only row.
-    pub(super) fn number(&mut self, sql: &str) -> anyhow::Result<u64> {
-        let rows = self.query(sql)?;
-        let value = rows.first().and_then(|row| row.first()).cloned().flatten();
+    pub fn number(&mut self, sql: &str) -> anyhow::Result<u64> {
+        let value = self.first(sql)?;
         let value = value.with_context(|| format!("no answer to {sql}"))?;
         value.parse().with_context(|| format!("{value} is no count"))
     }
 
-    fn query_within(&mut self, limit: Duration, sql: &str) -> anyhow::Result<Vec<Row>> {
+    /// The first column of the first row of a query, as text.
+    pub fn first(&mut self, sql: &str) -> anyhow::Result<Option<String>> {
+        let rows = self.query(sql)?;
+        Ok(rows
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next())
+            .flatten())
+    }
+
+    /// The rows of a query that is given up after `limit`.
+    pub fn query_within(&mut self, limit: Duration, sql: &str) -> anyhow::Result<Vec<Row>> {
         let client = self.client.take();
         let config = &self.config;
         let (client, rows) = self.runtime.block_on(async {

@@ -8,15 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Settings, Stage, stage};
-use crate::generator::{self, Summary, publish};
-
-/// Enough for each partition to get its share: events are keyed by server.
-const SERVERS: usize = 200;
-const SERVICES: usize = 50;
+use crate::generator::{Settings, Summary, publish};
 
 /// A generator that sends.
-pub(super) struct Load {
+pub(crate) struct Load {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<anyhow::Result<Summary>>>>,
 }
@@ -30,24 +25,14 @@ struct Shared {
 }
 
 impl Load {
-    pub(super) fn start(settings: &Settings, stage: &Stage) -> anyhow::Result<Self> {
-        let load = generator::Settings {
-            kafka_servers: stage.bootstrap(),
-            topic: stage::TOPIC.to_owned(),
-            partitions: stage::PARTITIONS,
-            servers: SERVERS,
-            services: SERVICES,
-            rate: settings.rate,
-            malformed_ratio: settings.malformed,
-            ..generator::Settings::default()
-        };
+    /// Sends until it is stopped; waits while more than `max_lag` events are under way.
+    pub(crate) fn start(settings: Settings, max_lag: u64) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let max_lag = settings.max_lag;
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("generator".to_owned())
             .spawn(move || {
-                publish::run(&load, &of_thread.stop, |summary| {
+                publish::run(&settings, &of_thread.stop, |summary| {
                     of_thread.produced.store(summary.produced, Ordering::Relaxed);
                     of_thread.hold_back(max_lag);
                 })
@@ -60,33 +45,33 @@ impl Load {
     }
 
     /// How many events it has handed over.
-    pub(super) fn produced(&self) -> u64 {
+    pub(crate) fn produced(&self) -> u64 {
         self.shared.produced.load(Ordering::Relaxed)
     }
 
     /// Tells it how many the consumer has settled.
-    pub(super) fn settled(&self, count: u64) {
+    pub(crate) fn settled(&self, count: u64) {
         self.shared.settled.store(count, Ordering::Relaxed);
     }
 
     /// Whether it waits for the consumer.
-    pub(super) fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         self.shared.waits.load(Ordering::Relaxed)
     }
 
     /// Asks it to stop.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has stopped, by our wish or by a mistake.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let thread = self.thread.lock().expect("not poisoned");
         thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// What it has sent.
-    pub(super) fn join(&self) -> anyhow::Result<Summary> {
+    pub(crate) fn join(&self) -> anyhow::Result<Summary> {
         let thread = self.thread.lock().expect("not poisoned").take();
         let summary = thread
             .context("the generator was asked twice")?
