@@ -6,4 +6,5 @@ mod group; // members come and go, zombies
 mod postgres; // crashes, outages, refusals of every class
 mod network; // answers lost, silence
 mod kafka; // brokers, topics, logs
-mod data; // rows that the database refuses, tables that change
+mod data; // rows that the database refuses
+mod tables; // tables that change, or go
