@@ -62,7 +62,7 @@ const REFUSED: &[(&str, &str)] = &[
 
 const UNIQUE: &str = r#""slot": 1, "late_slot": 1, "exclusive": 1, "zone_id": 1, "late_zone_id": 1"#;
 /// Large batches, so that refused rows and many others share one.
-const LARGE_BATCHES: &[&str] = &["--batch-size", "20000", "--commit-interval", "3"];
+const LARGE_BATCHES: &[&str] = &["--batch-size", "20000", "--commit-interval", "1"];
 
 pub(super) fn server_event(number: usize, fields: &str) -> String {
     let comma = if fields.is_empty() { "" } else { ", " };
@@ -94,7 +94,8 @@ impl Topic {
             let payload = payload.into_bytes();
             if let Some(sqlstate) = sqlstate {
                 let offset = i64::try_from(self.sent).expect("few");
-                self.refused.insert(offset, (sqlstate.to_owned(), payload.clone()));
+                self.refused
+                    .insert(offset, (sqlstate.to_owned(), payload.clone()));
             }
             payloads.push(Some(payload));
             self.sent += 1;
@@ -115,12 +116,19 @@ impl Topic {
         for letter in letters.expect("the dead letters") {
             let table: &str = letter.get(4);
             assert_eq!(letter.get::<_, &str>(3), "rejected_by_database");
-            assert!(["server_metrics", "application_metrics"].contains(&table), "{table}");
+            assert!(
+                ["server_metrics", "application_metrics"].contains(&table),
+                "{table}"
+            );
             told.insert(letter.get(0), (letter.get(1), letter.get(2)));
         }
         assert_eq!(found.dead_letters, self.refused.len() as u64);
         assert!(told == self.refused, "{:?}", differing(&told, &self.refused));
-        println!("{} dead letters after {:.1} s", told.len(), began.elapsed().as_secs_f64());
+        println!(
+            "{} dead letters after {:.1} s",
+            told.len(),
+            began.elapsed().as_secs_f64()
+        );
     }
 }
 
@@ -231,10 +239,15 @@ fn what_interrupts_the_search_for_refused_rows_neither_loses_nor_condemns_any() 
     }
     let attempts = "SELECT (SELECT last_value FROM onces) || ' ' || (SELECT last_value >= 4 FROM cuts)";
     let attempts = query(postgres(), &scene.database, attempts).expect("the attempts");
-    assert!(attempts.ends_with(" true") && !attempts.starts_with("1 "), "{attempts}");
+    assert!(
+        attempts.ends_with(" true") && !attempts.starts_with("1 "),
+        "{attempts}"
+    );
     let lines = consumer.stop();
     let told = lines.iter().any(|line| {
-        line["message"].as_str().is_some_and(|text| text.starts_with("postgres does not take"))
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("postgres does not take"))
             && line["reason"].as_str().is_some_and(|text| text.contains("57P01"))
     });
     assert!(told, "{lines:?}");
