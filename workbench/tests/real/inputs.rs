@@ -23,7 +23,7 @@ use workbench::services::block_on;
 
 /// Another seed, other events.
 const SEED: u64 = 20_261_124;
-const EVENTS: usize = 12_000;
+const EVENTS: usize = 8_000;
 
 const TABLE: &str = "CREATE TABLE cells (f8 double precision, f4 real, i2 smallint, i4 integer, i8 bigint, num numeric,
     txt text, vc varchar(5), b boolean, tz timestamptz, ts timestamp, d date, u uuid, j json, jb jsonb, extra jsonb,
