@@ -4,4 +4,5 @@
 
 pub mod reading; // a payload by serde_json: what the decoder must see in it
 pub mod cells; // a field in a column of each type: what the encoder must write
+pub mod moments; // the same for timestamps
 pub mod events; // random bytes → an event with the edges of every type
