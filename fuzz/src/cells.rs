@@ -341,7 +341,9 @@ fn printed(kind: ColumnType, bytes: &[u8]) -> String {
         },
         ColumnType::Uuid => {
             assert_eq!(bytes.len(), 16);
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+            bytes
+                .iter()
+                .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
         }
         ColumnType::Jsonb => {
             let (version, document) = bytes.split_first().expect("a version");

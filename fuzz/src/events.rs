@@ -342,7 +342,7 @@ fn timestamp(choices: &mut Choices<'_>) -> String {
     let year = choices.of(&["2025", "2024", "1999", "1970", "0001", "9999", "1582", "0000"]);
     let (month, day) = (choices.byte() % 14, choices.byte() % 33);
     let (hour, minute, second) = (choices.byte() % 26, choices.byte() % 61, choices.byte() % 62);
-    let fraction = if choices.byte() % 2 == 0 {
+    let fraction = if choices.byte().is_multiple_of(2) {
         format!(".{}", choices.digits())
     } else {
         String::new()

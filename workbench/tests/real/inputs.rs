@@ -3,7 +3,13 @@
 //! the fuzzer's, by `serde_json` (`fuzz/src`). Without Kafka: thousands of events take seconds.
 
 // The fuzzer's own files, by their path: its crate needs another compiler.
-#[expect(unreachable_pub, reason = "public in its own crate")]
+#[expect(
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "public in its own crate; and its numbers are small"
+)]
 #[path = "../../../fuzz/src/lib.rs"]
 mod fuzz;
 
@@ -79,7 +85,9 @@ fn rows() -> Vec<Row> {
 
 async fn copy(client: &Client, rows: &[Row]) -> Result<u64, tokio_postgres::Error> {
     let mut data = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-    rows.iter().for_each(|row| data.extend_from_slice(&row.bytes));
+    for row in rows {
+        data.extend_from_slice(&row.bytes);
+    }
     data.extend_from_slice(&[0xff, 0xff]);
     let mut sink = pin!(client.copy_in::<_, Bytes>(COPY).await?);
     sink.send(data.into()).await?;
@@ -101,7 +109,7 @@ fn what_is_encoded_is_what_postgres_takes_and_has() {
         let client = postgres().connect(&scene.database).await?;
         client.batch_execute(TABLE).await?;
         let table = cells::table();
-        let read = catalog::read(&client, &[table.name.clone()]).await?;
+        let read = catalog::read(&client, std::slice::from_ref(&table.name)).await?;
         assert_eq!(
             read.tables[0].columns, table.columns,
             "the table is the one that was encoded for"
@@ -152,11 +160,10 @@ fn what_is_encoded_is_what_postgres_takes_and_has() {
             .query_one(DOCUMENTS, &[&documents(14), &documents(15)])
             .await?;
         assert_eq!(
-            same.get::<_, i64>(0),
-            rows.len() as i64,
+            usize::try_from(same.get::<_, i64>(0))?,
+            rows.len(),
             "seed {SEED}: jb and extra"
         );
-        println!("{} rows of {EVENTS} events: {fullness:?}", rows.len());
         Ok(())
     })
     .expect("PostgreSQL answers");
