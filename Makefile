@@ -7,7 +7,7 @@ CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos chaos-report services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test test-matrix check bench fuzz chaos chaos-report services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -23,13 +23,19 @@ test: ## every test, the ones on a real Kafka and a real PostgreSQL included
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace $(TEST_ARGS)
 
+test-matrix: ## the tests on real services, on the oldest and newest PostgreSQL and Kafka (MATRIX, MATRIX_TESTS)
+	@scripts/test-matrix
+
 check: ## format, lints and the tests that need no services: seconds
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --workspace --lib --bins --test architecture $(TEST_ARGS)
+	$(CARGO) test --workspace --lib --bins --test architecture --test inputs $(TEST_ARGS)
 
 bench: ## what decoding and encoding cost
 	$(CARGO) bench -p consumer $(BENCH_ARGS)
+
+fuzz: ## random bytes and events for the decoder and the encoder, FUZZ_SECONDS=60 in all
+	@scripts/fuzz
 
 chaos: ## faults on a Kafka cluster, a PostgreSQL and consumers under load; CHAOS_SECONDS, CHAOS_SEED, CHAOS_RESULTS, …
 	@scripts/setup test

@@ -74,6 +74,8 @@ impl Marks {
     pub(super) const NUL: Self = Self(2);
     /// `NaN`, `Infinity` or `-Infinity` stands in the value.
     pub(super) const CONSTANT: Self = Self(4);
+    /// Some number within the value has more digits, or a larger exponent, than is read on the way.
+    pub(super) const LONG: Self = Self(8);
 
     pub(super) fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0

@@ -11,4 +11,5 @@ mod network; // answers lost, silence
 mod kafka; // brokers that die
 mod topics; // topics that are made anew, that grow, whose log starts later than expected
 mod messages; // what a log may hold beside plain messages
-mod data; // rows that the database refuses, tables that change
+mod data; // rows that the database refuses
+mod tables; // tables that change, or go

@@ -9,6 +9,7 @@ mod services; // the services themselves
 mod generator; // load that is there when it says so
 mod exactly_once; // promises 1 to 3
 mod contract; // the event contract, promises 4 and 6
+mod inputs; // what is encoded is what PostgreSQL takes
 mod faults; // what breaks, broken on purpose
 mod operation; // exit codes, probes, numbers, check, secrets
 mod demo; // the whole path, as a newcomer sees it

@@ -227,6 +227,9 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>, out: &mut Scanned) 
                 let mut value = Scanned::default();
                 at = scalar(bytes, at, &mut value)?;
                 marks.set(value.marks);
+                if value.kind == Kind::Number && !value.number.exact {
+                    marks.set(Marks::LONG);
+                }
             }
         }
         while let Some(&container) = open.last() {

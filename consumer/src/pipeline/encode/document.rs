@@ -1,10 +1,11 @@
 //! Owns values as PostgreSQL's `json` and `jsonb`: the payload's own text, in which Python's numbers that JSON
 //! doesn't know become strings, since PostgreSQL doesn't know them either.
 
-use super::close;
+use super::number::{Decimal, OUT_OF_RANGE};
 use super::refuse::Wrong;
+use super::{close, numeric};
 use crate::dead_letter::{Reason, Refusal};
-use crate::pipeline::decode::{Event, Marks, Value};
+use crate::pipeline::decode::{Event, Kind, Marks, Value};
 use crate::table::ColumnType;
 
 const NUL: Wrong = Wrong::new(Reason::NulCharacter, "U+0000 can't be stored in");
@@ -13,9 +14,9 @@ const VERSION: u8 = 1;
 
 /// Appends a value with its length.
 pub(super) fn append(value: &Value<'_>, kind: ColumnType, rows: &mut Vec<u8>) -> Result<(), Wrong> {
-    // `json` keeps the text as it is, the escape included.
-    if kind == ColumnType::Jsonb && value.marks().has(Marks::NUL) {
-        return Err(NUL);
+    // `json` keeps the text as it is, whatever is escaped in it and however large its numbers are.
+    if kind == ColumnType::Jsonb {
+        fits_jsonb(value)?;
     }
     let start = open(kind, rows);
     text(value, rows);
@@ -34,9 +35,12 @@ pub(super) fn object(
     rows.push(b'{');
     for (count, &field) in fields.iter().enumerate() {
         let (key, value) = (event.key(field), event.value(field));
-        if key.marks().has(Marks::NUL) || value.marks().has(Marks::NUL) {
-            return Err(NUL.in_field(key.raw(), kind, &value));
-        }
+        let fits = if key.marks().has(Marks::NUL) {
+            Err(NUL)
+        } else {
+            fits_jsonb(&value)
+        };
+        fits.map_err(|wrong| wrong.in_field(key.raw(), kind, &value))?;
         if count > 0 {
             rows.push(b',');
         }
@@ -47,6 +51,43 @@ pub(super) fn object(
     }
     rows.push(b'}');
     close(rows, start);
+    Ok(())
+}
+
+/// `jsonb` takes strings apart, which can't hold U+0000, and keeps its numbers as `numeric`.
+#[inline]
+fn fits_jsonb(value: &Value<'_>) -> Result<(), Wrong> {
+    if value.marks().has(Marks::NUL) {
+        return Err(NUL);
+    }
+    let long = value.marks().has(Marks::LONG) || (value.kind() == Kind::Number && !value.number().exact);
+    if long { numbers_fit(value.raw()) } else { Ok(()) }
+}
+
+/// Whether all numbers of a validated value are within `numeric`'s limits.
+#[cold]
+fn numbers_fit(raw: &[u8]) -> Result<(), Wrong> {
+    let mut at = 0;
+    while at < raw.len() {
+        let rest = &raw[at..];
+        at += match rest[0] {
+            b'"' => string(rest),
+            b'0'..=b'9' => {
+                let in_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+                let end = rest
+                    .iter()
+                    .position(|byte| !in_number(byte))
+                    .unwrap_or(rest.len());
+                let decimal = Decimal::read(&rest[..end]);
+                // PostgreSQL reads the exponent before it sees that the number is 0.
+                if !decimal.is_near() || !numeric::fits(&decimal) {
+                    return Err(OUT_OF_RANGE);
+                }
+                end
+            }
+            _ => 1,
+        };
+    }
     Ok(())
 }
 

@@ -169,6 +169,9 @@ fn signed(negative: bool, magnitude: u64) -> Result<i64, Wrong> {
     }
 }
 
+/// Exponents are cut off here: beyond every limit.
+const FAR: i64 = 1_000_000_000;
+
 /// So many digits fit an `i128`.
 const LEADING: i64 = 38;
 
@@ -177,7 +180,7 @@ pub(super) struct Decimal<'a> {
     pub(super) negative: bool,
     pub(super) whole: &'a [u8],
     pub(super) fraction: &'a [u8],
-    /// Cut off at a billion, up or down: beyond every limit.
+    /// Cut off at `FAR`, up or down.
     pub(super) exponent: i64,
 }
 
@@ -196,7 +199,7 @@ impl<'a> Decimal<'a> {
         };
         let mut value = 0;
         for digit in exponent.iter().filter(|byte| byte.is_ascii_digit()) {
-            value = (value * 10 + i64::from(digit - b'0')).min(1_000_000_000);
+            value = (value * 10 + i64::from(digit - b'0')).min(FAR);
         }
         let exponent = if exponent.get(1) == Some(&b'-') {
             -value
@@ -209,6 +212,11 @@ impl<'a> Decimal<'a> {
             fraction,
             exponent,
         }
+    }
+
+    /// Whether its exponent is not cut off.
+    pub(super) fn is_near(&self) -> bool {
+        self.exponent.abs() < FAR
     }
 
     /// How many digits there are.

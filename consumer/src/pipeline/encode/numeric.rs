@@ -21,11 +21,10 @@ pub(super) fn append(value: &Value<'_>, rows: &mut Vec<u8>) -> Result<(), Wrong>
         return Err(Wrong::new(Reason::TypeMismatch, "a number is needed for"));
     }
     let decimal = Decimal::read(value.raw());
-    let scale = (place(decimal.fraction.len()) - decimal.exponent).max(0);
-    if scale > AFTER {
+    if !fits(&decimal) {
         return Err(OUT_OF_RANGE);
     }
-    let scale = u16::try_from(scale).map_err(|_| OUT_OF_RANGE)?;
+    let scale = u16::try_from(scale(&decimal)).map_err(|_| OUT_OF_RANGE)?;
     let start = rows.len();
     rows.extend_from_slice(&[0; 4]);
     let Some((first, last)) = decimal.nonzero() else {
@@ -35,10 +34,6 @@ pub(super) fn append(value: &Value<'_>, rows: &mut Vec<u8>) -> Result<(), Wrong>
     };
     // The digit at place `at` counts 10^(point - 1 - at).
     let point = place(decimal.whole.len()) + decimal.exponent;
-    if point - place(first) > BEFORE {
-        rows.truncate(start);
-        return Err(OUT_OF_RANGE);
-    }
     let weight = (point - 1 - place(first)).div_euclid(4);
     let lowest = (point - 1 - place(last)).div_euclid(4);
     let groups = u16::try_from(weight - lowest + 1).map_err(|_| OUT_OF_RANGE)?;
@@ -63,6 +58,17 @@ pub(super) fn append(value: &Value<'_>, rows: &mut Vec<u8>) -> Result<(), Wrong>
     }
     close(rows, start);
     Ok(())
+}
+
+/// Digits after the point.
+fn scale(decimal: &Decimal<'_>) -> i64 {
+    (place(decimal.fraction.len()) - decimal.exponent).max(0)
+}
+
+/// Whether a number is within `numeric`'s limits.
+pub(super) fn fits(decimal: &Decimal<'_>) -> bool {
+    let whole = |first| place(decimal.whole.len()) + decimal.exponent - place(first);
+    scale(decimal) <= AFTER && decimal.nonzero().is_none_or(|(first, _)| whole(first) <= BEFORE)
 }
 
 fn header(rows: &mut Vec<u8>, groups: u16, weight: i16, sign: u16, scale: u16) {

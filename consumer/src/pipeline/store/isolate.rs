@@ -7,10 +7,6 @@ use crate::pipeline::batch::{DatabaseRefusal, SortedRows};
 use crate::postgres::{self, Fault};
 use std::ops::Range;
 
-/// After a refused row, so many rows are tried next; doubled after each success. Where refused rows are few, the
-/// steps are soon large; where all are refused, little is sent in vain.
-const FIRST_STEP: usize = 16;
-
 /// The refused rows of each table, by the table's place. `hint` is the row that stopped the first attempt.
 pub(super) async fn refused_rows(
     session: &Session,
@@ -20,9 +16,10 @@ pub(super) async fn refused_rows(
     // What is deferred to COMMIT must be told of the rows that cause it.
     session.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
     let mut found = Vec::new();
+    let mut turn = "SAVEPOINT part";
     for (table, rows) in sorted.iter().enumerate() {
         let suspect = hint.filter(|(of, _)| *of == table).map(|(_, row)| row);
-        let refusals = refused_of_table(session, table, rows, suspect).await?;
+        let refusals = refused_of_table(session, table, rows, suspect, &mut turn).await?;
         if !refusals.is_empty() {
             found.push((table, refusals));
         }
@@ -31,23 +28,31 @@ pub(super) async fn refused_rows(
     Ok(found)
 }
 
+/// `turn` is what keeps or undoes the part before, and opens the next one.
 async fn refused_of_table(
     session: &Session,
     table: usize,
     rows: &SortedRows,
     suspect: Option<usize>,
+    turn: &mut &'static str,
 ) -> Result<Vec<DatabaseRefusal>, Interruption> {
     let mut refusals = Vec::new();
     let mut steps = Steps::new(rows.len(), suspect);
     while let Some(part) = steps.next() {
-        session.execute("SAVEPOINT part").await?;
-        match session.copy(table, rows, part.clone()).await {
+        // Both requests are sent before the answers are waited for: where all rows are refused, there is one COPY a row.
+        let (turned, copied) = tokio::join!(
+            biased;
+            session.execute(turn),
+            session.copy(table, rows, part.clone()),
+        );
+        turned?;
+        match copied {
             Ok(()) => {
-                session.execute("RELEASE part").await?;
+                *turn = "RELEASE part; SAVEPOINT part";
                 steps.accepted(&part);
             }
             Err(Interruption::Postgres(error)) if postgres::classify(&error) == Fault::Refused => {
-                session.execute("ROLLBACK TO part; RELEASE part").await?;
+                *turn = "ROLLBACK TO part";
                 if part.len() == 1 {
                     refusals.push(refusal(part.start, &error));
                 }
@@ -97,9 +102,16 @@ fn line_in_context(context: &str, table: &str) -> Option<usize> {
 struct Steps {
     settled: usize,
     rows: usize,
+    /// So many rows are tried where nothing is known of them: after a refused row as many as were accepted before it,
+    /// twice as many after each success. Where refused rows are few, the steps are large; where all are refused, each
+    /// is tried once.
     step: usize,
+    /// Rows accepted since the last refused one.
+    gap: usize,
     /// A row that is to be tried alone.
     suspect: Option<usize>,
+    /// Between `settled` and this place some row is refused: halving finds it.
+    refused_before: Option<usize>,
 }
 
 impl Steps {
@@ -108,7 +120,9 @@ impl Steps {
             settled: 0,
             rows,
             step: rows.max(1),
+            gap: 0,
             suspect: suspect.filter(|suspect| *suspect < rows),
+            refused_before: None,
         }
     }
 
@@ -116,17 +130,20 @@ impl Steps {
         if self.settled == self.rows {
             return None;
         }
-        let end = match self.suspect {
-            Some(suspect) if suspect == self.settled => suspect + 1,
-            Some(suspect) => suspect,
-            None => (self.settled + self.step).min(self.rows),
+        let end = match (self.suspect, self.refused_before) {
+            (Some(suspect), _) if suspect == self.settled => suspect + 1,
+            (Some(suspect), _) => suspect,
+            (None, Some(end)) => self.settled + ((end - self.settled) / 2).max(1),
+            (None, None) => self.settled.saturating_add(self.step).min(self.rows),
         };
         Some(self.settled..end)
     }
 
     fn accepted(&mut self, part: &Range<usize>) {
         self.settled = part.end;
+        self.gap += part.len();
         self.suspect = self.suspect.filter(|suspect| *suspect >= part.end);
+        self.refused_before = self.refused_before.filter(|end| *end > part.end);
         self.step = self.step.saturating_mul(2);
     }
 
@@ -134,10 +151,12 @@ impl Steps {
         if part.len() == 1 {
             self.settled = part.end;
             self.suspect = None;
-            self.step = FIRST_STEP;
+            self.refused_before = None;
+            self.step = self.gap.max(1);
+            self.gap = 0;
         } else {
             self.suspect = suspect.filter(|row| part.contains(row));
-            self.step = (part.len() / 2).max(1);
+            self.refused_before = Some(part.end);
         }
     }
 }
@@ -171,6 +190,46 @@ mod tests {
         );
     }
 
+    /// The refused rows that are found, and the tries that it takes.
+    fn search(
+        rows: usize,
+        bad: &BTreeSet<usize>,
+        hint: Option<usize>,
+        tells_lines: bool,
+    ) -> (BTreeSet<usize>, usize) {
+        let mut steps = Steps::new(rows, hint);
+        let mut found = BTreeSet::new();
+        let mut tries = 0;
+        while let Some(part) = steps.next() {
+            tries += 1;
+            assert!(!part.is_empty() && tries <= 10 * rows + 10);
+            match bad.range(part.clone()).next() {
+                None => steps.accepted(&part),
+                Some(first) => {
+                    if part.len() == 1 {
+                        found.insert(part.start);
+                    }
+                    steps.refused(&part, tells_lines.then_some(*first));
+                }
+            }
+        }
+        (found, tries)
+    }
+
+    #[test]
+    fn the_search_is_short() {
+        let tries = |every: usize, tells_lines| {
+            let bad = (0..20_000).filter(|row| (row + 1) % every == 0).collect();
+            let (found, tries) = search(20_000, &bad, None, tells_lines);
+            assert_eq!(found, bad);
+            tries
+        };
+        // One try a row where all are refused; a few a refused row where few are, a logarithm where no line is told.
+        assert!(tries(1, true) < 20_010 && tries(1, false) < 20_030);
+        assert!(tries(100, true) < 1_000 && tries(100, false) < 2_500);
+        assert!(tries(20_000, true) <= 3 && tries(20_000, false) < 20);
+    }
+
     proptest! {
         #[test]
         fn exactly_the_bad_rows_are_found(
@@ -181,22 +240,7 @@ mod tests {
         ) {
             let bad: BTreeSet<usize> = bad.into_iter().filter(|row| *row < rows).collect();
             let hint = if hinted { bad.first().copied() } else { None };
-            let mut steps = Steps::new(rows, hint);
-            let mut found = BTreeSet::new();
-            let mut tries = 0;
-            while let Some(part) = steps.next() {
-                tries += 1;
-                prop_assert!(!part.is_empty() && tries <= 10 * rows + 10);
-                match bad.range(part.clone()).next() {
-                    None => steps.accepted(&part),
-                    Some(first) => {
-                        if part.len() == 1 {
-                            found.insert(part.start);
-                        }
-                        steps.refused(&part, tells_lines.then_some(*first));
-                    }
-                }
-            }
+            let (found, _) = search(rows, &bad, hint, tells_lines);
             prop_assert_eq!(found, bad);
         }
     }
