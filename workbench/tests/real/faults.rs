@@ -10,3 +10,4 @@ mod kafka; // brokers that die
 mod topics; // topics that are made anew, that grow, whose log starts later than expected
 mod messages; // what a log may hold beside plain messages
 mod data; // rows that the database refuses, tables that change
+mod open; // what is not passed yet
