@@ -80,15 +80,29 @@ pub struct OffsetRange {
     /// What became of the messages between the two. Offsets that hold no message (compaction, transaction
     /// markers) are not counted.
     pub tally: Tally,
+    /// Kafka's timestamp of the message before `next`, in milliseconds since the Unix epoch, where there is one.
+    pub last_timestamp_ms: Option<i64>,
+}
+
+/// Where a partition stands in PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The offset to read next.
+    pub next: Offset,
+    /// Kafka's timestamp of the message before it, where it is known. Another message there is another log: the topic
+    /// was deleted and created again.
+    pub last_timestamp_ms: Option<i64>,
 }
 
 /// Whether the stored offsets are a batch's new ones in all its partitions: then a fence that missed has met the batch's
 /// own commit, whose answer got lost (promise 3).
 #[must_use]
-pub fn are_stored(ranges: &[OffsetRange], stored: &BTreeMap<Partition, Offset>) -> bool {
-    ranges
-        .iter()
-        .all(|range| stored.get(&range.partition) == Some(&range.next))
+pub fn are_stored(ranges: &[OffsetRange], stored: &BTreeMap<Partition, Stored>) -> bool {
+    ranges.iter().all(|range| {
+        stored
+            .get(&range.partition)
+            .is_some_and(|stored| stored.next == range.next)
+    })
 }
 
 /// The first and the next offset of a partition's log.

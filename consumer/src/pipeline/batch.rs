@@ -11,6 +11,7 @@ use super::decode::Decoder;
 use crate::dead_letter::{DeadLetter, Reason, Refusal};
 use crate::offsets::{Offset, OffsetRange, Partition, Tally};
 use crate::table::Coordinates;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -224,6 +225,7 @@ impl Batch {
         });
         let range = self.range_of(incoming.at.partition, expected);
         range.next = incoming.at.offset.next();
+        range.last_timestamp_ms = incoming.at.timestamp_ms;
         match fate {
             Fate::Row { table } => {
                 range.tally.stored += 1;
@@ -250,7 +252,10 @@ impl Batch {
     /// Moves a partition over offsets that hold no message.
     pub fn pass(&mut self, partition: Partition, expected: Offset, next: Offset) {
         let range = self.range_of(partition, expected);
-        range.next = range.next.max(next);
+        if range.next < next {
+            range.next = next;
+            range.last_timestamp_ms = None;
+        }
     }
 
     fn range_of(&mut self, partition: Partition, expected: Offset) -> &mut OffsetRange {
@@ -269,6 +274,7 @@ impl Batch {
                         expected,
                         next: expected,
                         tally: Tally::default(),
+                        last_timestamp_ms: None,
                     });
                     self.ranges.len() - 1
                 });
@@ -311,7 +317,8 @@ impl Batch {
             .iter()
             .map(|refusal| sorted.message(refusal.row))
             .collect();
-        self.tables[table].forget(&|message| messages.contains(&message));
+        let refused: HashSet<u32> = messages.iter().copied().collect();
+        self.tables[table].forget(&|message| refused.contains(&message));
         for (message, refusal) in messages.into_iter().zip(refusals) {
             let partition = self.messages[message as usize].partition;
             let payload = self.slice(self.messages[message as usize].payload.as_ref());

@@ -2,14 +2,14 @@
 //! neither Kafka nor PostgreSQL.
 
 use super::batch::Batch;
-use crate::offsets::{Offset, Partition};
+use crate::offsets::{Offset, Partition, Stored};
 use std::collections::BTreeMap;
 
 /// What the store is asked for. One at a time: the next when the outcome is there.
 #[derive(Debug)]
 pub enum Command {
-    /// The stored offsets of partitions.
-    Load(Vec<Partition>),
+    /// The stored offsets of all partitions that have one.
+    Load,
     /// Store where partitions without a row start, then load them.
     Start(Vec<(Partition, Offset)>),
     /// A batch.
@@ -19,8 +19,8 @@ pub enum Command {
 /// What came of it.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The stored offsets of those partitions that have one.
-    Loaded(BTreeMap<Partition, Offset>),
+    /// The stored offsets of all partitions that have one.
+    Loaded(BTreeMap<Partition, Stored>),
     /// The batch is committed. It comes back for its memory and for what it covered.
     Stored(Box<Batch>),
     /// The fence missed: nothing of the batch is stored (promise 3). It comes back for its memory.

@@ -2,12 +2,12 @@
 //! partitions and its batches. No I/O, no log and no clock: `consume` carries out what it says, and `model` drives it
 //! through thousands of schedules.
 
-use super::assignment::{Assignment, Position};
+use super::assignment::{Assignment, Place, Position};
 use super::batch::{Batch, Incoming};
 use super::exchange::Command;
 use super::routing::Routing;
 use crate::config::{BatchConfig, OffsetReset};
-use crate::offsets::{Log, Offset, Partition};
+use crate::offsets::{Log, Offset, Partition, Stored};
 use crate::table::SharedTables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub(super) enum Gap {
     Lost { from: Offset, offsets_lost: u64 },
     /// It was beyond the end.
     Beyond { from: Offset, going_on_at: Offset },
+    /// The log is not the one that it was taken from.
+    OtherLog { from: Offset, going_on_at: Offset },
 }
 
 /// The decisions of one worker.
@@ -64,7 +66,8 @@ pub(super) struct Flow {
     load_after: Option<Instant>,
     /// Partitions of which PostgreSQL knows nothing: Kafka says where they start.
     without_row: Vec<Partition>,
-    /// What was found for them.
+    /// What was found for them. It is stored even for partitions that are somebody else's by then: that is where they
+    /// start, for whoever reads them.
     to_start: Vec<(Partition, Offset)>,
     /// A partition's position fell out of its log.
     out_of_range: bool,
@@ -110,8 +113,6 @@ impl Flow {
     pub(super) fn revoked(&mut self, partitions: Vec<Partition>, lost: bool, now: Instant) {
         self.assignment.remove(&partitions);
         self.filling.forget(&|partition| partitions.contains(&partition));
-        self.to_start
-            .retain(|(partition, _)| !partitions.contains(partition));
         self.without_row
             .retain(|partition| !partitions.contains(partition));
         self.to_load.retain(|partition| !partitions.contains(partition));
@@ -163,11 +164,15 @@ impl Flow {
 
     /// Takes one message into the filling batch, or passes over it.
     pub(super) fn take(&mut self, incoming: &Incoming<'_>, now: Instant) {
-        let Some(expected) = self.assignment.advance(incoming.at.partition, incoming.at.offset) else {
-            return;
-        };
-        self.open_filling(now);
-        self.routing.take(&mut self.filling, incoming, expected);
+        let at = &incoming.at;
+        match self.assignment.advance(at.partition, at.offset, at.timestamp_ms) {
+            Place::Next(expected) => {
+                self.open_filling(now);
+                self.routing.take(&mut self.filling, incoming, expected);
+            }
+            Place::PassedOver => {}
+            Place::OtherLog => self.out_of_range = true,
+        }
     }
 
     fn open_filling(&mut self, now: Instant) {
@@ -220,7 +225,10 @@ impl Flow {
     pub(super) fn fit_into(&mut self, partition: Partition, log: Log, policy: OffsetReset) -> Option<Gap> {
         let position = self.assignment.position(partition)?;
         let from = position.read_next;
-        let (read_next, gap) = if from < log.start {
+        let (read_next, gap) = if self.assignment.is_other_log(partition) {
+            let going_on_at = log.reset(policy);
+            (going_on_at, Gap::OtherLog { from, going_on_at })
+        } else if from < log.start {
             let offsets_lost = from.distance_to(log.start);
             (log.start, Gap::Lost { from, offsets_lost })
         } else if from > log.end {
@@ -254,7 +262,7 @@ impl Flow {
     // ---- the store -----------------------------------------------------------------------------------------
 
     /// PostgreSQL has said where partitions stand. Those that start there now.
-    pub(super) fn loaded(&mut self, offsets: &BTreeMap<Partition, Offset>) -> Vec<(Partition, Offset)> {
+    pub(super) fn loaded(&mut self, offsets: &BTreeMap<Partition, Stored>) -> Vec<(Partition, Offset)> {
         let asked = self
             .in_flight
             .take()
@@ -266,12 +274,12 @@ impl Flow {
             if !self.assignment.owns(partition) || self.to_load.contains(&partition) {
                 continue;
             }
-            let Some(offset) = offsets.get(&partition).copied() else {
+            let Some(stored) = offsets.get(&partition).copied() else {
                 self.without_row.push(partition);
                 continue;
             };
-            self.assignment.set_position(partition, Position::at(offset));
-            starting.push((partition, offset));
+            self.assignment.start(partition, stored);
+            starting.push((partition, stored.next));
         }
         starting
     }
@@ -329,8 +337,8 @@ impl Flow {
         } else if self.may_load(now) {
             let partitions: Vec<Partition> = std::mem::take(&mut self.to_load).into_iter().collect();
             self.load_after = None;
-            self.employ(partitions.clone(), None, 0);
-            Some(Command::Load(partitions))
+            self.employ(partitions, None, 0);
+            Some(Command::Load)
         } else {
             Some(self.seal())
         }

@@ -209,10 +209,8 @@ fn positions(
     let mut list = TopicPartitionList::new();
     for partition in partitions {
         let offset = assignment
-            .position(partition)
-            .map_or(rdkafka::Offset::End, |position| {
-                rdkafka::Offset::Offset(position.read_next.0)
-            });
+            .reads_from(partition)
+            .map_or(rdkafka::Offset::End, |from| rdkafka::Offset::Offset(from.0));
         list.add_partition_offset(topic, partition.0, offset)?;
     }
     Ok(list)

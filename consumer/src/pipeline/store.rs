@@ -87,7 +87,7 @@ impl Store {
     pub async fn run(mut self, mut commands: UnboundedReceiver<Command>, answer: impl Fn(Outcome)) {
         while let Some(command) = commands.recv().await {
             let outcome = match command {
-                Command::Load(partitions) => self.load(&partitions).await,
+                Command::Load => self.load().await,
                 Command::Start(offsets) => self.start(&offsets).await,
                 Command::Store(batch) => self.store(batch).await,
             };
@@ -100,11 +100,11 @@ impl Store {
         }
     }
 
-    async fn load(&mut self, partitions: &[Partition]) -> Result<Outcome, StoreError> {
+    async fn load(&mut self) -> Result<Outcome, StoreError> {
         let mut trial = Trial::new();
         loop {
             let interruption = match self.session().await {
-                Ok(session) => match session.load(partitions).await {
+                Ok(session) => match session.load().await {
                     Ok(offsets) => {
                         self.answered(&trial);
                         return Ok(Outcome::Loaded(offsets));
@@ -129,8 +129,7 @@ impl Store {
             };
             self.recover(interruption, &mut trial).await?;
         }
-        let partitions: Vec<Partition> = offsets.iter().map(|(partition, _)| *partition).collect();
-        self.load(&partitions).await
+        self.load().await
     }
 
     async fn store(&mut self, mut batch: Box<Batch>) -> Result<Outcome, StoreError> {
@@ -245,6 +244,12 @@ impl Store {
             self.session = None;
         }
         self.rollback().await;
+        if matches!(
+            code,
+            Some(&SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE)
+        ) {
+            self.end_frozen_sessions().await;
+        }
         let next = if fault == Fault::Schema {
             self.look_at_tables_again(text.clone(), trial).await?
         } else {
@@ -264,6 +269,28 @@ impl Store {
             statement_timeout_sec = self.statement_timeout.as_secs_f64(),
             "a statement was cancelled: the next attempt gets more time",
         );
+    }
+
+    /// Somebody holds a lock. If it is a consumer that is frozen (a paused machine), it would hold it for as long.
+    async fn end_frozen_sessions(&mut self) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        match session.end_frozen(self.config.statement_timeout).await {
+            Ok(ended) => {
+                for pid in ended {
+                    tracing::warn!(
+                        pid,
+                        "ended the session of a consumer that froze within a transaction: it held the locks of its partitions",
+                    );
+                }
+            }
+            // Whoever holds the lock holds it still: the next attempt comes back here.
+            Err(interruption) => {
+                tracing::debug!(?interruption, "could not look for frozen sessions");
+                self.session = None;
+            }
+        }
     }
 
     /// Back to what is configured once that is enough: a batch as slow as this one should still pass at once.
@@ -333,12 +360,11 @@ impl Store {
     async fn missed(&mut self, batch: &Batch) -> Result<bool, Interruption> {
         self.rollback().await;
         let session = self.session().await?;
-        let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
-        let stored = session.load(&partitions).await?;
+        let stored = session.load().await?;
         let ours = are_stored(batch.ranges(), &stored);
         if !ours {
             for range in batch.ranges() {
-                let found = stored.get(&range.partition).map_or(-1, |offset| offset.0);
+                let found = stored.get(&range.partition).map_or(-1, |stored| stored.next.0);
                 if found != range.expected.0 {
                     tracing::warn!(
                         partition = range.partition.0,

@@ -1,3 +1,3 @@
-SELECT partition, next_offset
+SELECT partition, next_offset, last_timestamp
 FROM consumer_offsets
-WHERE group_id = $1 AND topic = $2 AND partition = ANY ($3)
+WHERE group_id = $1 AND topic = $2

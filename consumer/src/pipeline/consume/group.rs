@@ -2,7 +2,7 @@
 //! what follows, and tells people.
 
 use super::{Consume, ConsumeError, start};
-use crate::offsets::{Offset, Partition};
+use crate::offsets::{Partition, Stored};
 use crate::pipeline::flow::{Action, Gap, REVOKE_WITHIN};
 use crate::pipeline::rebalance::{self, Decision, plain_list};
 use rdkafka::consumer::Consumer;
@@ -108,7 +108,7 @@ impl Consume {
     }
 
     /// PostgreSQL has said where partitions stand.
-    pub(super) fn take_positions(&mut self, offsets: &BTreeMap<Partition, Offset>, now: Instant) {
+    pub(super) fn take_positions(&mut self, offsets: &BTreeMap<Partition, Stored>, now: Instant) {
         for (partition, offset) in self.flow.loaded(offsets) {
             tracing::info!(
                 partition = partition.0,
@@ -123,7 +123,8 @@ impl Consume {
         if without_row.is_empty() {
             return;
         }
-        match start::first_offsets(&self.consumer, &self.kafka, &without_row) {
+        // Where others have begun, a partition without a row is a new one.
+        match start::first_offsets(&self.consumer, &self.kafka, &without_row, !offsets.is_empty()) {
             Ok(found) => self.flow.found(found),
             Err(error) => {
                 self.tell_kafka_error(&error, now);
@@ -175,6 +176,15 @@ impl Consume {
                          log. Give the topic a longer retention, or the consumer more workers",
                     );
                 }
+                Some(Gap::OtherLog { from, going_on_at }) => tracing::error!(
+                    partition = partition.0,
+                    offset = from.0,
+                    log_end = log.end.0,
+                    going_on_at = going_on_at.0,
+                    offset_reset = policy.as_str(),
+                    "the topic was deleted and created again: the message before the stored offset is another one than \
+                     before. --offset-reset decides where to go on",
+                ),
                 Some(Gap::Beyond { from, going_on_at }) => tracing::error!(
                     partition = partition.0,
                     offset = from.0,

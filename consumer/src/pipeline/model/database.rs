@@ -1,8 +1,8 @@
 //! The model's PostgreSQL: the tables, the dead letters and the offsets, one transaction at a time. It reads the bytes of
 //! the COPY as the real one does, by the columns that its tables have at that moment.
 
-use super::log::{Kind, PartitionLog};
-use crate::offsets::{Offset, Partition, Tally};
+use super::log::{Kind, PartitionLog, timestamp};
+use crate::offsets::{Offset, Partition, Stored, Tally};
 use crate::pipeline::batch::{Batch, DatabaseRefusal, SortedRows};
 use crate::table::{Column, ColumnType, Source, Table, TableName};
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ pub(super) enum Rollback {
 #[derive(Debug, Default)]
 pub(super) struct Database {
     pub(super) offsets: BTreeMap<Partition, (Offset, Tally)>,
+    timestamps: BTreeMap<Partition, i64>,
     /// Where each partition's row began.
     pub(super) starts: BTreeMap<Partition, Offset>,
     rows: BTreeMap<Place, Vec<usize>>,
@@ -73,12 +74,15 @@ impl Database {
             .collect()
     }
 
-    pub(super) fn load(&self, partitions: &[Partition]) -> BTreeMap<Partition, Offset> {
-        self.offsets
-            .iter()
-            .filter(|(partition, _)| partitions.contains(partition))
-            .map(|(partition, (offset, _))| (*partition, *offset))
-            .collect()
+    pub(super) fn load(&self) -> BTreeMap<Partition, Stored> {
+        let stored = self.offsets.iter().map(|(partition, (offset, _))| {
+            let stored = Stored {
+                next: *offset,
+                last_timestamp_ms: self.timestamps.get(partition).copied(),
+            };
+            (*partition, stored)
+        });
+        stored.collect()
     }
 
     pub(super) fn start(&mut self, offsets: &[(Partition, Offset)]) {
@@ -122,6 +126,7 @@ impl Database {
             let (offset, tally) = self.offsets.get_mut(&range.partition).expect("looked at above");
             *offset = range.next;
             *tally += range.tally;
+            self.remember(range.partition, range.last_timestamp_ms);
         }
         Ok(())
     }
@@ -135,6 +140,7 @@ impl Database {
             return;
         };
         *stored = offset.next();
+        self.timestamps.insert(partition, timestamp(offset));
         match kind {
             Kind::Good(table) | Kind::Negative(table) => {
                 tally.stored += 1;
@@ -146,6 +152,13 @@ impl Database {
             }
             Kind::Unknown => tally.skipped += 1,
         }
+    }
+
+    fn remember(&mut self, partition: Partition, timestamp_ms: Option<i64>) {
+        match timestamp_ms {
+            Some(timestamp_ms) => self.timestamps.insert(partition, timestamp_ms),
+            None => self.timestamps.remove(&partition),
+        };
     }
 
     /// The rows that are refused now, as isolation finds them.

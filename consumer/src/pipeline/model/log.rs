@@ -59,6 +59,11 @@ impl PartitionLog {
     }
 }
 
+/// When the message at an offset was written, in milliseconds.
+pub(super) fn timestamp(offset: Offset) -> i64 {
+    1000 + offset.0
+}
+
 /// A place in a log as an offset.
 pub(super) fn offset(place: usize) -> Offset {
     Offset(i64::try_from(place).expect("logs are short"))

@@ -2,7 +2,7 @@
 //! at a time.
 
 use super::database::{Database, Rollback, TABLES};
-use super::log::{PartitionLog, place};
+use super::log::{PartitionLog, place, timestamp};
 use crate::config::{BatchConfig, OffsetReset, UnknownTypes};
 use crate::offsets::{Offset, Partition, are_stored};
 use crate::pipeline::batch::{Batch, Incoming, SortedRows};
@@ -131,9 +131,8 @@ impl Member {
 
     fn read_from_positions(&mut self, partitions: &[Partition]) {
         for partition in partitions {
-            let position = self.flow.assignment().position(*partition);
             self.client
-                .insert(*partition, position.map(|position| position.read_next));
+                .insert(*partition, self.flow.assignment().reads_from(*partition));
         }
     }
 
@@ -148,7 +147,7 @@ impl Member {
                         news.lost
                             .extend((from.0..log.start.0).map(|offset| (partition, Offset(offset))));
                     }
-                    Some(Gap::Beyond { .. }) => panic!("no log is made anew in the model"),
+                    Some(gap) => panic!("no log is made anew in the model: {gap:?}"),
                 }
             }
             self.flow.is_back_in_range();
@@ -187,7 +186,7 @@ impl Member {
                             topic: TOPIC,
                             partition: *partition,
                             offset,
-                            timestamp_ms: None,
+                            timestamp_ms: Some(timestamp(offset)),
                             key: None,
                         };
                         self.flow.take(
@@ -226,15 +225,13 @@ impl Member {
         };
         self.store = match (fate, command) {
             (Fate::RequestLost, command) => Store::Asked(command),
-            (_, Command::Load(partitions)) => Store::Answers(Outcome::Loaded(database.load(&partitions))),
+            (_, Command::Load) => Store::Answers(Outcome::Loaded(database.load())),
             (fate, Command::Start(offsets)) => {
                 database.start(&offsets);
                 if matches!(fate, Fate::AnswerLost) {
                     Store::Asked(Command::Start(offsets))
                 } else {
-                    let partitions: Vec<Partition> =
-                        offsets.iter().map(|(partition, _)| *partition).collect();
-                    Store::Answers(Outcome::Loaded(database.load(&partitions)))
+                    Store::Answers(Outcome::Loaded(database.load()))
                 }
             }
             (fate, Command::Store(mut batch)) => {
@@ -311,8 +308,7 @@ impl Member {
 }
 
 fn missed(batch: Box<Batch>, database: &Database) -> Outcome {
-    let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
-    if are_stored(batch.ranges(), &database.load(&partitions)) {
+    if are_stored(batch.ranges(), &database.load()) {
         Outcome::Stored(batch)
     } else {
         Outcome::Fenced(batch)

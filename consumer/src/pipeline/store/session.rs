@@ -2,7 +2,7 @@
 //! What follows from an interruption is decided by `store`.
 
 use crate::config::PostgresConfig;
-use crate::offsets::{Offset, OffsetRange, Partition};
+use crate::offsets::{Offset, OffsetRange, Partition, Stored};
 use crate::pipeline::batch::{Batch, SortedRows};
 use crate::postgres::{self, ConnectError, Connection};
 use crate::table::{Tables, catalog, quote};
@@ -139,22 +139,32 @@ impl Session {
         Ok(())
     }
 
-    /// The stored offsets of those partitions that have one.
-    pub(super) async fn load(
-        &self,
-        partitions: &[Partition],
-    ) -> Result<BTreeMap<Partition, Offset>, Interruption> {
-        let numbers: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
+    /// The stored offsets of all partitions that have one.
+    pub(super) async fn load(&self) -> Result<BTreeMap<Partition, Stored>, Interruption> {
         let rows = self
             .client
-            .answer(
-                self.client
-                    .query(&self.load, &[&self.group_id, &self.topic, &numbers]),
-            )
+            .answer(self.client.query(&self.load, &[&self.group_id, &self.topic]))
             .await?;
         rows.iter()
-            .map(|row| Ok((Partition(row.try_get(0)?), Offset(row.try_get(1)?))))
+            .map(|row| {
+                let stored = Stored {
+                    next: Offset(row.try_get(1)?),
+                    last_timestamp_ms: row.try_get(2)?,
+                };
+                Ok((Partition(row.try_get(0)?), stored))
+            })
             .collect()
+    }
+
+    /// Ends the sessions of consumers that froze in the middle of a COPY; their process ids.
+    pub(super) async fn end_frozen(&self, frozen_for: Duration) -> Result<Vec<i32>, Interruption> {
+        let seconds = frozen_for.as_secs_f64();
+        let query = include_str!("../../sql/end_frozen.sql");
+        let ended = self
+            .client
+            .answer(self.client.query_typed(query, &[(&seconds, Type::FLOAT8)]))
+            .await?;
+        Ok(ended.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
     /// Stores where partitions without a row start; a row that is there stands.
@@ -231,7 +241,8 @@ impl Session {
         let stored = counts(ranges, |range| range.tally.stored);
         let dead_lettered = counts(ranges, |range| range.tally.dead_lettered);
         let skipped = counts(ranges, |range| range.tally.skipped);
-        let fence: [&(dyn ToSql + Sync); 8] = [
+        let timestamps: Vec<Option<i64>> = ranges.iter().map(|range| range.last_timestamp_ms).collect();
+        let fence: [&(dyn ToSql + Sync); 9] = [
             &self.group_id,
             &self.topic,
             &partitions,
@@ -240,6 +251,7 @@ impl Session {
             &stored,
             &dead_lettered,
             &skipped,
+            &timestamps,
         ];
 
         let used: Vec<usize> = (0..self.tables.tables.len())

@@ -6,7 +6,7 @@ use crate::consumer::{
 use crate::shared::{Scene, kafka, postgres};
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use workbench::generator::publish;
 use workbench::services::process::Signal;
 use workbench::services::proxy::{Point, Proxy};
@@ -100,7 +100,6 @@ fn a_restart_after_sigkill_need_not_wait_for_the_session_where_the_member_has_a_
     publish::run(&load(&scene, 50_000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
     let consumer = Consumer::start(&scene, &NAMED);
     assert!(wait_until(PATIENCE, || count(&scene, postgres()).settled() > 5000));
-    let killed = Instant::now();
     consumer.kill();
     let before = count(&scene, postgres()).settled();
     assert!(before < 50_000, "it was killed under load");
@@ -108,7 +107,6 @@ fn a_restart_after_sigkill_need_not_wait_for_the_session_where_the_member_has_a_
     let stores = || count(&scene, postgres()).settled() > before;
     // Long before the session of 60 seconds is over.
     assert!(wait_until(Duration::from_secs(30), stores), "{}", consumer.text());
-    println!("from SIGKILL to the first row: {:?}", killed.elapsed());
     let found = expect_settled(&scene, postgres(), &consumer, 50_000);
     assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
     consumer.stop();
@@ -220,4 +218,28 @@ fn a_stop_while_postgres_says_nothing_is_bounded_and_loses_nothing() {
     let found = expect_settled(&scene, postgres(), &consumer, 1000);
     assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
     consumer.stop();
+}
+
+#[test]
+fn a_stop_just_after_the_group_was_lost_is_clean() {
+    let scene = Scene::new("stop_lost", 2);
+    let arguments = [
+        "--shutdown-timeout",
+        "1",
+        "--kafka-property",
+        "session.timeout.ms=2000",
+        "--kafka-property",
+        "heartbeat.interval.ms=500",
+    ];
+    // The client notices within a second that it was away for too long: somewhere in between it is told to stop.
+    for moment in [100, 400, 700] {
+        let mut consumer = Consumer::start(&scene, &arguments);
+        consumer.wait_for_line("partition starts at its stored offset");
+        consumer.signal(Signal::STOP);
+        thread::sleep(Duration::from_millis(2500));
+        consumer.signal(Signal::CONT);
+        thread::sleep(Duration::from_millis(moment));
+        consumer.signal(Signal::TERM);
+        assert_eq!(consumer.wait().code(), Some(0), "{moment}\n{}", consumer.text());
+    }
 }

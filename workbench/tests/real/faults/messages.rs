@@ -72,7 +72,7 @@ fn stored_batches(scene: &Scene) -> Vec<(u8, u32)> {
 }
 
 /// Sends numbered events in transactions of their own, each committed or aborted.
-fn send_transactions(producer: &BaseProducer, scene: &Scene, transactions: &[(Range<u32>, bool)]) {
+pub(super) fn send_transactions(producer: &BaseProducer, scene: &Scene, transactions: &[(Range<u32>, bool)]) {
     for (numbers, commit) in transactions {
         producer.begin_transaction().expect("a transaction");
         send(producer, scene, numbers.clone());
@@ -85,7 +85,7 @@ fn send_transactions(producer: &BaseProducer, scene: &Scene, transactions: &[(Ra
 }
 
 /// A producer of transactions.
-fn transactional(scene: &Scene) -> BaseProducer {
+pub(super) fn transactional(scene: &Scene) -> BaseProducer {
     let producer = producer(&[("transactional.id", &scene.topic), ("linger.ms", "0")]);
     producer.init_transactions(PATIENCE).expect("transactions");
     producer
@@ -251,4 +251,26 @@ fn tombstones_empty_payloads_and_messages_without_key_are_accounted_for() {
         "what was missing is told from what was empty"
     );
     assert_eq!(last_statistics(&consumer.stop())["total_consumed"], 9);
+}
+
+#[test]
+fn an_aborted_transaction_at_the_end_leaves_no_lag_and_is_no_loss_when_retention_removes_it() {
+    let scene = Scene::new("aborted", 1);
+    migrate_with_coordinates(&scene, postgres());
+    let producer = transactional(&scene);
+    send_transactions(&producer, &scene, &[(0..100, true), (100..150, false)]);
+    let consumer = Consumer::start(&scene, &[]);
+    expect_settled(&scene, postgres(), &consumer, 100);
+    consumer.stop();
+    kafka()
+        .delete_records(&scene.topic, 0, 152)
+        .expect("the log start moves");
+    send_transactions(&producer, &scene, &[(150..160, true)]);
+    let consumer = Consumer::start(&scene, &[]);
+    expect_settled(&scene, postgres(), &consumer, 110);
+    let lines = consumer.stop();
+    assert!(
+        !lines.iter().any(|line| line["level"] == "ERROR"),
+        "nothing was lost: {lines:?}"
+    );
 }

@@ -6,14 +6,29 @@ use std::sync::atomic::AtomicBool;
 use workbench::generator::publish;
 use workbench::services::wait_until;
 
+const REFRESH_SOON: [&str; 2] = ["--kafka-property", "topic.metadata.refresh.interval.ms=1000"];
+
+fn send(scene: &Scene, count: u64) {
+    publish::run(&load(scene, count), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+}
+
+fn expect_rows(scene: &Scene, consumer: &Consumer, rows: u64) {
+    assert!(
+        wait_until(PATIENCE, || count(scene, postgres()).rows == rows),
+        "{:?} of {rows}\n{}",
+        count(scene, postgres()),
+        consumer.text()
+    );
+}
+
 #[test]
 fn retention_that_passed_the_stored_offset_is_told_loudly_and_counted() {
     let scene = Scene::new("retention", 1);
-    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 1000);
     let consumer = Consumer::start(&scene, &[]);
     expect_settled(&scene, postgres(), &consumer, 1000);
     consumer.stop();
-    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 1000);
     kafka()
         .delete_records(&scene.topic, 0, 1300)
         .expect("the log start moves");
@@ -38,10 +53,10 @@ fn partitions_that_are_added_are_read_from_their_first_message() {
     let arguments = ["--kafka-property", "topic.metadata.refresh.interval.ms=1000"];
     let consumer = Consumer::start(&scene, &arguments);
     consumer.wait_for_line("partition starts at its stored offset");
-    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 1000);
     expect_settled(&scene, postgres(), &consumer, 1000);
     kafka().add_partitions(&scene.topic, 4).expect("more partitions");
-    publish::run(&load(&scene, 4000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 4000);
     let found = expect_settled(&scene, postgres(), &consumer, 5000);
     assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
     let partitions = "SELECT count(DISTINCT kafka_partition) FROM server_metrics";
@@ -53,7 +68,7 @@ fn partitions_that_are_added_are_read_from_their_first_message() {
 }
 
 /// Deletes the topic and makes it again, empty.
-fn make_anew(scene: &Scene, partitions: i32) {
+pub(super) fn make_anew(scene: &Scene, partitions: i32) {
     kafka().delete_topic(&scene.topic).expect("the topic is deleted");
     kafka()
         .create_topic(&scene.topic, partitions, &[])
@@ -63,12 +78,12 @@ fn make_anew(scene: &Scene, partitions: i32) {
 #[test]
 fn a_topic_made_anew_while_the_consumer_is_stopped_is_read_whole_and_told_loudly() {
     let scene = Scene::new("anew_stopped", 2);
-    publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 2000);
     let consumer = Consumer::start(&scene, &[]);
     expect_settled(&scene, postgres(), &consumer, 2000);
     consumer.stop();
     make_anew(&scene, 2);
-    publish::run(&load(&scene, 100), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 100);
     let consumer = Consumer::start(&scene, &[]);
     let line = consumer.wait_for_line("the stored offset is beyond the end of the log");
     assert_eq!(line["level"], "ERROR");
@@ -80,15 +95,43 @@ fn a_topic_made_anew_while_the_consumer_is_stopped_is_read_whole_and_told_loudly
 #[test]
 fn a_topic_made_anew_while_the_consumer_runs_is_read_whole_and_told_loudly() {
     let scene = Scene::new("anew_running", 2);
-    publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 2000);
     let arguments = ["--kafka-property", "topic.metadata.refresh.interval.ms=1000"];
     let consumer = Consumer::start(&scene, &arguments);
     expect_settled(&scene, postgres(), &consumer, 2000);
     make_anew(&scene, 2);
-    publish::run(&load(&scene, 100), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    send(&scene, 100);
     let line = consumer.wait_for_line("the stored offset is beyond the end of the log");
     assert_eq!(line["level"], "ERROR");
     let found = expect_settled(&scene, postgres(), &consumer, 2100);
     assert_eq!(found.dead_letters, 0);
+    consumer.stop();
+}
+
+#[test]
+fn partitions_that_are_added_are_read_from_their_first_message_where_others_began_at_the_end() {
+    let scene = Scene::new("added_latest", 1);
+    let arguments = [&REFRESH_SOON[..], &["--offset-reset", "latest"]].concat();
+    let consumer = Consumer::start(&scene, &arguments);
+    consumer.wait_for_line("partition starts at its stored offset");
+    kafka().add_partitions(&scene.topic, 4).expect("more partitions");
+    send(&scene, 4000);
+    expect_rows(&scene, &consumer, 4000);
+    consumer.stop();
+}
+
+#[test]
+fn a_topic_made_anew_that_has_grown_past_the_stored_offset_of_a_stopped_consumer_is_read_whole() {
+    let scene = Scene::new("grown_stopped", 1);
+    send(&scene, 1000);
+    let consumer = Consumer::start(&scene, &[]);
+    expect_settled(&scene, postgres(), &consumer, 1000);
+    consumer.stop();
+    make_anew(&scene, 1);
+    send(&scene, 3000);
+    let consumer = Consumer::start(&scene, &[]);
+    expect_rows(&scene, &consumer, 4000);
+    let line = consumer.wait_for_line("the topic was deleted and created again");
+    assert_eq!(line["level"], "ERROR", "{line}");
     consumer.stop();
 }

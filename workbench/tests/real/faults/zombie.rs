@@ -63,7 +63,7 @@ fn a_zombie_stores_nothing_with_the_new_group_protocol() {
 }
 
 /// The zombie freezes at a chosen point of a transaction, whose row locks the heir needs.
-fn frozen_at(name: &str, point: Point) {
+pub(super) fn frozen_at(name: &str, point: Point) {
     let scene = Scene::new(name, 2);
     migrate_with_coordinates(&scene, postgres());
     let proxy = Proxy::start(postgres().port()).expect("a proxy");
@@ -93,4 +93,9 @@ fn frozen_at(name: &str, point: Point) {
 #[test]
 fn a_zombie_that_froze_before_commit_lets_go_of_its_locks() {
     frozen_at("zombie_commit", Point::BeforeCommit);
+}
+
+#[test]
+fn a_zombie_that_froze_within_copy_lets_go_of_its_locks() {
+    frozen_at("zombie_copy", Point::InCopy);
 }
