@@ -145,12 +145,14 @@ impl ConsumerContext for Context {
             .collect();
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
-            if let Err(error) = if assigned {
-                Ok(())
-            } else {
-                unassign(consumer, list)
-            } {
-                tracing::debug!(%error, "could not give partitions back while closing");
+            // Even what comes too late waits for its acknowledgement, and closing waits for that.
+            let acknowledged = match (assigned, consumer.rebalance_protocol()) {
+                (true, RebalanceProtocol::Cooperative) => consumer.incremental_assign(list),
+                (true, _) => consumer.assign(list),
+                (false, _) => unassign(consumer, list),
+            };
+            if let Err(error) = acknowledged {
+                tracing::debug!(%error, assigned, "could not acknowledge the group's decision while closing");
             }
             return;
         }

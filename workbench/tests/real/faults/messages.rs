@@ -72,7 +72,7 @@ fn stored_batches(scene: &Scene) -> Vec<(u8, u32)> {
 }
 
 /// Sends numbered events in transactions of their own, each committed or aborted.
-pub(super) fn send_transactions(producer: &BaseProducer, scene: &Scene, transactions: &[(Range<u32>, bool)]) {
+fn send_transactions(producer: &BaseProducer, scene: &Scene, transactions: &[(Range<u32>, bool)]) {
     for (numbers, commit) in transactions {
         producer.begin_transaction().expect("a transaction");
         send(producer, scene, numbers.clone());
@@ -85,7 +85,7 @@ pub(super) fn send_transactions(producer: &BaseProducer, scene: &Scene, transact
 }
 
 /// A producer of transactions.
-pub(super) fn transactional(scene: &Scene) -> BaseProducer {
+fn transactional(scene: &Scene) -> BaseProducer {
     let producer = producer(&[("transactional.id", &scene.topic), ("linger.ms", "0")]);
     producer.init_transactions(PATIENCE).expect("transactions");
     producer

@@ -68,7 +68,7 @@ fn partitions_that_are_added_are_read_from_their_first_message() {
 }
 
 /// Deletes the topic and makes it again, empty.
-pub(super) fn make_anew(scene: &Scene, partitions: i32) {
+fn make_anew(scene: &Scene, partitions: i32) {
     kafka().delete_topic(&scene.topic).expect("the topic is deleted");
     kafka()
         .create_topic(&scene.topic, partitions, &[])

@@ -10,7 +10,13 @@ use workbench::services::process::Signal;
 use workbench::services::proxy::{Point, Proxy};
 use workbench::services::wait_until;
 
-const SHORT_SESSION: [&str; 2] = ["--kafka-property", "session.timeout.ms=6000"];
+const SHORT_SESSION: [&str; 4] = [
+    "--kafka-property",
+    "session.timeout.ms=6000",
+    // What a consumer that froze may hold its locks for.
+    "--postgres-statement-timeout",
+    "5",
+];
 
 fn frozen_under_load(name: &str, arguments: &[&str]) {
     let scene = Scene::new(name, 2);
@@ -63,7 +69,7 @@ fn a_zombie_stores_nothing_with_the_new_group_protocol() {
 }
 
 /// The zombie freezes at a chosen point of a transaction, whose row locks the heir needs.
-pub(super) fn frozen_at(name: &str, point: Point) {
+fn frozen_at(name: &str, point: Point) {
     let scene = Scene::new(name, 2);
     migrate_with_coordinates(&scene, postgres());
     let proxy = Proxy::start(postgres().port()).expect("a proxy");
