@@ -5,6 +5,7 @@ use crate::offsets::{Log, Offset, Partition};
 use crate::pipeline::rebalance::{KafkaConsumer, plain_list};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
+use rdkafka::metadata::MetadataTopic;
 use std::time::Duration;
 
 /// How long Kafka may take for an answer; then it is asked again.
@@ -60,7 +61,7 @@ pub(super) fn first_offsets(
 fn all_partitions(consumer: &KafkaConsumer, kafka: &KafkaConfig) -> KafkaResult<Vec<Partition>> {
     let metadata = consumer.fetch_metadata(Some(&kafka.topic), TIMEOUT)?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);
-    let partitions = topic.map(|topic| topic.partitions()).unwrap_or_default();
+    let partitions = topic.map(MetadataTopic::partitions).unwrap_or_default();
     Ok(partitions
         .iter()
         .map(|partition| Partition(partition.id()))

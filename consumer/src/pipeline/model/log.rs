@@ -52,10 +52,8 @@ impl PartitionLog {
     /// The first message at this offset or later.
     pub(super) fn next(&self, from: Offset) -> Option<(Offset, Kind)> {
         let from = place(from);
-        let found = self.messages.get(from..)?.iter().zip(from..);
-        found
-            .filter_map(|(kind, at)| kind.map(|kind| (offset(at), kind)))
-            .next()
+        let mut found = self.messages.get(from..)?.iter().zip(from..);
+        found.find_map(|(kind, at)| kind.map(|kind| (offset(at), kind)))
     }
 }
 
