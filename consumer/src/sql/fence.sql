@@ -5,6 +5,7 @@ SET next_offset = moved.next_offset,
     stored = o.stored + moved.stored,
     dead_lettered = o.dead_lettered + moved.dead_lettered,
     skipped = o.skipped + moved.skipped,
+    last_offset = moved.next_offset - 1,
     last_timestamp = moved.last_timestamp,
     updated_at = now()
 FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
