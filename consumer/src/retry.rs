@@ -4,9 +4,9 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(2);
 
-/// The pauses between the attempts at one thing: 50 ms at first, doubled each time up to 5 s, each lengthened by up to
+/// The pauses between the attempts at one thing: 50 ms at first, doubled each time up to 2 s, each lengthened by up to
 /// as much again, so that many consumers don't come back to a server that has just started in step.
 #[derive(Debug)]
 pub struct Backoff {

@@ -127,6 +127,21 @@ impl Assignment {
         }
     }
 
+    /// The client has lost its place in some of the logs: it reads all partitions anew, from where they stand.
+    pub(super) fn read_again(&mut self) {
+        for owned in self.0.values_mut() {
+            owned.reading = false;
+            owned.at_end = false;
+        }
+    }
+
+    /// The message before the position is gone, and says nothing any more.
+    pub(super) fn forget_message_before(&mut self, partition: Partition) {
+        if let Some(owned) = self.0.get_mut(&partition) {
+            owned.before = None;
+        }
+    }
+
     /// PostgreSQL must be asked again; until then, messages of the partition are passed over.
     pub(super) fn forget_position(&mut self, partition: Partition) {
         if let Some(owned) = self.0.get_mut(&partition) {
@@ -262,6 +277,9 @@ mod tests {
         let mut same = started(5, Some(1004));
         same.adopt(&[ONE]);
         assert_eq!(same.reads_from(ONE), Some(Offset(4)));
+        same.read_again();
+        assert_eq!(same.reads_from(ONE), Some(Offset(4)), "not looked at yet");
+        same.adopt(&[ONE]);
         assert_eq!(advance(&mut same, 4), Place::PassedOver);
         assert_eq!(advance(&mut same, 5), Place::Next(Offset(5)));
 

@@ -235,6 +235,9 @@ impl Flow {
             let going_on_at = log.reset(policy);
             (going_on_at, Gap::Beyond { from, going_on_at })
         } else {
+            if log.start == from {
+                self.assignment.forget_message_before(partition);
+            }
             return None;
         };
         self.assignment.set_position(
@@ -251,12 +254,7 @@ impl Flow {
     /// reading those that were out of range.
     pub(super) fn is_back_in_range(&mut self) {
         self.out_of_range = false;
-        let positions: Vec<_> = self.assignment.known().collect();
-        for partition in positions {
-            if let Some(position) = self.assignment.position(partition) {
-                self.assignment.set_position(partition, position);
-            }
-        }
+        self.assignment.read_again();
     }
 
     // ---- the store -----------------------------------------------------------------------------------------

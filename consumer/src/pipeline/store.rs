@@ -341,7 +341,8 @@ impl Store {
             Err(CatalogError::Postgres(error)) if postgres::classify(&error) == Fault::Schema => {
                 Err(StoreError::Schema(postgres::describe(&error)))
             }
-            Err(CatalogError::Postgres(_) | CatalogError::Connect(_)) => {
+            Err(error) => {
+                tracing::debug!(?error, "the catalog could not be read");
                 self.session = None;
                 Ok(Next::AfterPause)
             }

@@ -54,28 +54,32 @@ async fn read_all(
     client: &Client,
     names: &[TableName],
 ) -> Result<Result<Catalog, Findings>, tokio_postgres::Error> {
-    let mut tables = Vec::with_capacity(names.len());
     let mut oids = Vec::with_capacity(names.len());
     let mut findings = Vec::new();
     for name in names {
         match find(client, name).await? {
-            Ok(oid) => {
-                let (table, unfit) = read_table(client, name, oid).await?;
-                findings.extend(unfit);
-                tables.push(table);
-                oids.push(oid);
-            }
+            Ok(oid) => oids.push(oid),
             Err(finding) => findings.push(finding),
         }
     }
     if !findings.is_empty() {
         return Ok(Err(Findings(findings)));
     }
+    // The fingerprints first: should a table change between the two questions, its fingerprint is the old one, and the
+    // next transaction sees the difference.
     let fingerprints = fingerprints(client, FINGERPRINTS, &oids).await?;
-    for (table, fingerprint) in tables.iter_mut().zip(fingerprints) {
+    let mut tables = Vec::with_capacity(names.len());
+    for ((name, oid), fingerprint) in names.iter().zip(&oids).zip(fingerprints) {
+        let (mut table, unfit) = read_table(client, name, *oid).await?;
+        findings.extend(unfit);
         table.fingerprint = fingerprint;
+        tables.push(table);
     }
-    Ok(Ok(Catalog { tables, oids }))
+    if findings.is_empty() {
+        Ok(Ok(Catalog { tables, oids }))
+    } else {
+        Ok(Err(Findings(findings)))
+    }
 }
 
 /// The statement behind `fingerprints`, to be prepared where it is asked often.

@@ -51,7 +51,9 @@ async fn refused_of_table(
                 *turn = "RELEASE part; SAVEPOINT part";
                 steps.accepted(&part);
             }
-            Err(Interruption::Postgres(error)) if postgres::classify(&error) == Fault::Refused => {
+            Err(Interruption::Postgres(error))
+                if postgres::classify(&error) == Fault::Refused && !session.is_out_of_step() =>
+            {
                 *turn = "ROLLBACK TO part";
                 if part.len() == 1 {
                     refusals.push(refusal(part.start, &error));

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, CopyInSink, Statement};
@@ -93,6 +94,9 @@ pub(super) struct Session {
     pub(super) tables: Arc<Tables>,
     group_id: String,
     topic: String,
+    /// A COPY was refused before it began. The client then ends it all the same, PostgreSQL answers that, too, and from
+    /// then on every answer is taken for that of another request.
+    out_of_step: AtomicBool,
 }
 
 impl Session {
@@ -127,6 +131,7 @@ impl Session {
             tables,
             group_id,
             topic,
+            out_of_step: AtomicBool::new(false),
         })
     }
 
@@ -303,10 +308,9 @@ impl Session {
         part: Range<usize>,
     ) -> Result<(), Interruption> {
         let count = part.len() as u64;
-        let sink: CopyInSink<Bytes> = self
-            .client
-            .answer(self.client.copy_in(&self.copies[table]))
-            .await?;
+        let begun = self.client.answer(self.client.copy_in(&self.copies[table])).await;
+        self.out_of_step.store(begun.is_err(), Ordering::Relaxed);
+        let sink: CopyInSink<Bytes> = begun?;
         let mut sink = pin!(sink);
         let stored = self
             .client
@@ -373,9 +377,14 @@ impl Session {
         Ok(self.client.answer(self.client.batch_execute(sql)).await?)
     }
 
+    /// Whether the connection must not be used any more.
+    pub(super) fn is_out_of_step(&self) -> bool {
+        self.out_of_step.load(Ordering::Relaxed)
+    }
+
     /// Ends a transaction that was interrupted. Whether the connection can be used again.
     pub(super) async fn rollback(&self) -> bool {
-        !self.client.is_closed() && self.execute("ROLLBACK").await.is_ok()
+        !self.client.is_closed() && !self.is_out_of_step() && self.execute("ROLLBACK").await.is_ok()
     }
 }
 

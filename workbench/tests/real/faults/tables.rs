@@ -7,7 +7,7 @@ use crate::contract::send;
 use crate::shared::{Scene, postgres};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use workbench::generator::publish;
+use workbench::generator::{Settings, publish};
 use workbench::services::wait_until;
 
 /// Each event carries one number in several fields, so that garbage in one column shows against the others.
@@ -172,4 +172,82 @@ fn a_table_that_is_gone_stops_it_and_when_it_is_back_a_start_goes_on() {
     let found = expect_settled(&scene, postgres(), &again, 4_000);
     assert_eq!(found.dead_letters, 0);
     again.stop();
+}
+
+#[test]
+fn a_column_that_comes_and_goes_all_the_time_costs_attempts_only() {
+    let scene = Scene::new("restless", 3);
+    migrate_with_coordinates(&scene, postgres());
+    let consumer = Consumer::start(&scene, &["--commit-interval", "0.02"]);
+    consumer.wait_for_line("partition starts at its stored offset");
+    let settings = Settings {
+        rate: 2500.0,
+        ..load(&scene, 20_000)
+    };
+    thread::scope(|scope| {
+        let sender = scope
+            .spawn(|| publish::run(&settings, &AtomicBool::new(false), |_| {}).expect("the load is sent"));
+        // Not in step with the batches, so that the catalog is at times read between the two.
+        for moment in (0..7).cycle() {
+            if sender.is_finished() {
+                break;
+            }
+            let sql = format!(
+                "ALTER TABLE server_metrics ADD restless text; SELECT pg_sleep(0.00{moment});
+                 ALTER TABLE server_metrics DROP restless; SELECT pg_sleep(0.0{moment})"
+            );
+            // One transaction a statement.
+            for statement in sql.split(';') {
+                postgres()
+                    .execute(&scene.database, statement)
+                    .expect("the table is ours to change");
+            }
+        }
+    });
+    let found = expect_settled(&scene, postgres(), &consumer, 20_000);
+    assert_eq!(found.dead_letters, 0, "{found:?}");
+    let lines = consumer.stop();
+    let seen = lines
+        .iter()
+        .filter(|line| line["message"] == "tables have changed, their columns were read again")
+        .count();
+    assert!(seen > 3, "{seen} changes were seen: {lines:?}");
+}
+
+#[test]
+fn a_copy_that_is_refused_before_it_begins_stops_the_consumer_with_the_reason() {
+    let scene = Scene::new("policies", 1);
+    migrate_with_coordinates(&scene, postgres());
+    // Policies hold for whoever is not the owner, and COPY knows none.
+    let role = &scene.database;
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'postgres';
+         GRANT INSERT ON server_metrics, application_metrics TO {role};
+         GRANT SELECT, INSERT, UPDATE ON consumer_offsets, dead_letters TO {role};
+         GRANT SELECT ON storage_consumer_migrations TO {role}"
+    );
+    postgres().execute(&scene.database, &sql).expect("the role");
+    let arguments = ["--postgres-user", role.as_str(), "--no-migrate"];
+    let mut consumer = Consumer::start(&scene, &arguments);
+    consumer.wait_for_line("partition starts at its stored offset");
+    let policies = |on: &str| {
+        postgres()
+            .execute(
+                &scene.database,
+                &format!("ALTER TABLE server_metrics {on} ROW LEVEL SECURITY"),
+            )
+            .expect("the table is ours to change");
+    };
+    policies("ENABLE");
+    publish::run(&load(&scene, 1000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    assert_eq!(consumer.wait().code(), Some(1), "{}", consumer.text());
+    assert!(
+        consumer.text().contains("row-level security"),
+        "{}",
+        consumer.text()
+    );
+    policies("DISABLE");
+    let consumer = Consumer::start(&scene, &arguments);
+    expect_settled(&scene, postgres(), &consumer, 1000);
+    consumer.stop();
 }

@@ -122,12 +122,12 @@ fn partitions_that_are_added_are_read_from_their_first_message_where_others_bega
 
 #[test]
 fn a_topic_made_anew_that_has_grown_past_the_stored_offset_of_a_stopped_consumer_is_read_whole() {
-    let scene = Scene::new("grown_stopped", 1);
+    let scene = Scene::new("grown_stopped", 3);
     send(&scene, 1000);
     let consumer = Consumer::start(&scene, &[]);
     expect_settled(&scene, postgres(), &consumer, 1000);
     consumer.stop();
-    make_anew(&scene, 1);
+    make_anew(&scene, 3);
     send(&scene, 3000);
     let consumer = Consumer::start(&scene, &[]);
     expect_rows(&scene, &consumer, 4000);
