@@ -201,7 +201,8 @@ impl Weather<'_> {
         self.sql(TERMINATE);
         let other = self.superuser();
         let conflict = || {
-            other.sql("BEGIN; UPDATE consumer_offsets SET updated_at = now()");
+            // It shall win, whoever comes first.
+            other.sql("BEGIN ISOLATION LEVEL READ COMMITTED; UPDATE consumer_offsets SET updated_at = now()");
             self.consumer_waits(fault);
             other.sql("COMMIT");
         };
