@@ -75,37 +75,56 @@ fn make_anew(scene: &Scene, partitions: i32) {
         .expect("the topic is made again");
 }
 
-#[test]
-fn a_topic_made_anew_while_the_consumer_is_stopped_is_read_whole_and_told_loudly() {
-    let scene = Scene::new("anew_stopped", 2);
-    send(&scene, 2000);
-    let consumer = Consumer::start(&scene, &[]);
-    expect_settled(&scene, postgres(), &consumer, 2000);
-    consumer.stop();
-    make_anew(&scene, 2);
-    send(&scene, 100);
-    let consumer = Consumer::start(&scene, &[]);
-    let line = consumer.wait_for_line("the stored offset is beyond the end of the log");
-    assert_eq!(line["level"], "ERROR");
-    let found = expect_settled(&scene, postgres(), &consumer, 2100);
-    assert_eq!(found.dead_letters, 0);
+/// 1,000 messages are stored, the topic is made anew and gets `messages`; what was seen before and after is told by an
+/// ERROR, and all of it is stored.
+fn made_anew(name: &str, stops: bool, messages: u64, told: &str) {
+    let scene = Scene::new(name, 3);
+    send(&scene, 1000);
+    let mut consumer = Consumer::start(&scene, &REFRESH_SOON);
+    expect_settled(&scene, postgres(), &consumer, 1000);
+    if stops {
+        consumer.stop();
+        make_anew(&scene, 3);
+        send(&scene, messages);
+        consumer = Consumer::start(&scene, &REFRESH_SOON);
+    } else {
+        make_anew(&scene, 3);
+        send(&scene, messages);
+    }
+    let line = consumer.wait_for_line(told);
+    assert_eq!(line["level"], "ERROR", "{line}");
+    expect_rows(&scene, &consumer, 1000 + messages);
     consumer.stop();
 }
 
 #[test]
+fn a_topic_made_anew_while_the_consumer_is_stopped_is_read_whole_and_told_loudly() {
+    made_anew(
+        "anew_stopped",
+        true,
+        100,
+        "the stored offset is beyond the end of the log",
+    );
+}
+
+#[test]
 fn a_topic_made_anew_while_the_consumer_runs_is_read_whole_and_told_loudly() {
-    let scene = Scene::new("anew_running", 2);
-    send(&scene, 2000);
-    let arguments = ["--kafka-property", "topic.metadata.refresh.interval.ms=1000"];
-    let consumer = Consumer::start(&scene, &arguments);
-    expect_settled(&scene, postgres(), &consumer, 2000);
-    make_anew(&scene, 2);
-    send(&scene, 100);
-    let line = consumer.wait_for_line("the stored offset is beyond the end of the log");
-    assert_eq!(line["level"], "ERROR");
-    let found = expect_settled(&scene, postgres(), &consumer, 2100);
-    assert_eq!(found.dead_letters, 0);
-    consumer.stop();
+    made_anew(
+        "anew_running",
+        false,
+        100,
+        "the stored offset is beyond the end of the log",
+    );
+}
+
+#[test]
+fn a_topic_made_anew_that_has_grown_past_the_stored_offset_of_a_stopped_consumer_is_read_whole() {
+    made_anew(
+        "grown_stopped",
+        true,
+        3000,
+        "the topic was deleted and created again",
+    );
 }
 
 #[test]
@@ -117,21 +136,5 @@ fn partitions_that_are_added_are_read_from_their_first_message_where_others_bega
     kafka().add_partitions(&scene.topic, 4).expect("more partitions");
     send(&scene, 4000);
     expect_rows(&scene, &consumer, 4000);
-    consumer.stop();
-}
-
-#[test]
-fn a_topic_made_anew_that_has_grown_past_the_stored_offset_of_a_stopped_consumer_is_read_whole() {
-    let scene = Scene::new("grown_stopped", 3);
-    send(&scene, 1000);
-    let consumer = Consumer::start(&scene, &[]);
-    expect_settled(&scene, postgres(), &consumer, 1000);
-    consumer.stop();
-    make_anew(&scene, 3);
-    send(&scene, 3000);
-    let consumer = Consumer::start(&scene, &[]);
-    expect_rows(&scene, &consumer, 4000);
-    let line = consumer.wait_for_line("the topic was deleted and created again");
-    assert_eq!(line["level"], "ERROR", "{line}");
     consumer.stop();
 }
