@@ -4,9 +4,11 @@ use crate::shared::{Scene, kafka, postgres};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 use workbench::database::Database;
-use workbench::generator::Settings;
+use workbench::generator::{Settings, Summary, publish};
 use workbench::referee;
 use workbench::services::process::Signal;
 use workbench::services::{Kafka, Postgres, wait_until};
@@ -209,4 +211,26 @@ pub(crate) fn last_statistics(lines: &[Value]) -> BTreeMap<String, Value> {
         .find(|line| line["message"] == "final statistics")
         .expect("final statistics");
     line.as_object().expect("an object").clone().into_iter().collect()
+}
+
+/// Sends the load, without end, while `faults` does its work, and ends it then: also when that fails.
+pub(crate) fn while_load_flows(settings: Settings, faults: impl FnOnce()) -> Summary {
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let settings = Settings {
+        count: None,
+        ..settings
+    };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| publish::run(&settings, &stop, |_| {}).expect("the load is sent"));
+        let end = End(&stop);
+        faults();
+        drop(end);
+        sender.join().expect("the sender ends")
+    })
 }

@@ -1,10 +1,10 @@
 //! Brokers that die: the only one, the leader of partitions, the coordinator of the group.
 
-use crate::consumer::{Consumer, PATIENCE, count, expect_settled_on, load, migrate_with_coordinates};
+use crate::consumer::{
+    Consumer, PATIENCE, count, expect_settled_on, load, migrate_with_coordinates, while_load_flows,
+};
 use crate::shared::{Scene, postgres};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use workbench::generator::{Settings, publish};
+use workbench::generator::Settings;
 use workbench::services::process::Signal;
 use workbench::services::{Kafka, kafka, wait_until};
 
@@ -15,7 +15,6 @@ fn survive(kafka: &mut Kafka, name: &str, faults: impl FnOnce(&mut Kafka, &Scene
     let settings = Settings {
         kafka_servers: kafka.bootstrap(),
         rate: 2000.0,
-        count: None,
         ..load(&scene, 0)
     };
     let consumer = Consumer::launch(
@@ -34,13 +33,9 @@ fn survive(kafka: &mut Kafka, name: &str, faults: impl FnOnce(&mut Kafka, &Scene
             consumer.text()
         );
     };
-    let stop = AtomicBool::new(false);
-    let sent = thread::scope(|scope| {
-        let sender = scope.spawn(|| publish::run(&settings, &stop, |_| {}).expect("the load is sent"));
+    let sent = while_load_flows(settings, || {
         flows_on("the start");
         faults(kafka, &scene, &flows_on);
-        stop.store(true, Ordering::Relaxed);
-        sender.join().expect("the sender ends")
     });
     assert_eq!(sent.failed, 0, "Kafka has taken all of it");
     let found = expect_settled_on(kafka, &scene, postgres(), &consumer, sent.produced);
@@ -84,9 +79,16 @@ fn of_three_brokers_the_leader_and_the_coordinator_may_die() {
         let leader = own.leader(&scene.topic, 0).expect("a leader");
         own.kill_node(leader).expect("a crash");
         flows_on("the leader's death");
-        assert_ne!(own.leader(&scene.topic, 0).expect("another leader"), leader);
+        let other = || own.leader(&scene.topic, 0).is_ok_and(|found| found != leader);
+        assert!(wait_until(PATIENCE, other), "the partition has another leader");
         own.start_node(leader).expect("it comes back");
-        let coordinator = own.coordinator(&scene.group).expect("a coordinator");
+        let mut coordinator = None;
+        let found = wait_until(PATIENCE, || {
+            coordinator = own.coordinator(&scene.group).ok();
+            coordinator.is_some()
+        });
+        assert!(found, "the group has a coordinator");
+        let coordinator = coordinator.expect("it was found");
         own.kill_node(coordinator).expect("a crash");
         flows_on("the coordinator's death");
         let other = || {

@@ -1,8 +1,10 @@
 //! PostgreSQL's faults. Promise 5: a fault that passes drops nothing, doubles nothing, and the group stays stable.
 
-use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates, query};
+use crate::consumer::{
+    Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates, query, while_load_flows,
+};
 use crate::shared::{Scene, postgres};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 use workbench::generator::{Settings, publish};
@@ -25,14 +27,11 @@ fn postgres_may_crash_and_stay_away_while_events_flow() {
             "session.timeout.ms=6000",
         ],
     );
-    let stop = AtomicBool::new(false);
     let settings = Settings {
-        count: None,
         rate: 3000.0,
         ..load(&scene, 0)
     };
-    let sent = thread::scope(|scope| {
-        let sender = scope.spawn(|| publish::run(&settings, &stop, |_| {}).expect("the load is sent"));
+    let sent = while_load_flows(settings, || {
         for _ in 0..2 {
             let before = count(&scene, &own).settled();
             assert!(
@@ -46,8 +45,6 @@ fn postgres_may_crash_and_stay_away_while_events_flow() {
             thread::sleep(Duration::from_secs(7));
             own.restart().expect("it comes back");
         }
-        stop.store(true, Ordering::Relaxed);
-        sender.join().expect("the sender ends")
     });
     expect_settled(&scene, &own, &consumer, sent.produced);
     let lines = consumer.stop();

@@ -1,14 +1,14 @@
 //! PostgreSQL's bad weather: faults that pass, one after another on one server, under a constant load. Each is told
 //! with its SQLSTATE, and events are stored again when it is over.
 
-use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates, query};
+use crate::consumer::{
+    Consumer, PATIENCE, count, expect_settled, load, migrate_with_coordinates, query, while_load_flows,
+};
 use crate::shared::Scene;
 use std::cell::RefCell;
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
-use workbench::generator::{Settings, publish};
+use workbench::generator::Settings;
 use workbench::services::postgres::Options;
 use workbench::services::process::Signal;
 use workbench::services::{Postgres, wait_until};
@@ -43,16 +43,11 @@ fn each_fault_that_passes_drops_nothing_and_is_told() {
         own: &own,
         consumer: &consumer,
     };
-    let stop = AtomicBool::new(false);
     let settings = Settings {
-        count: None,
         rate: 1000.0,
         ..load(&scene, 0)
     };
-    let sent = thread::scope(|scope| {
-        let sender = scope.spawn(|| publish::run(&settings, &stop, |_| {}).expect("the load is sent"));
-        // However this ends, the load does.
-        let _end = OnDrop(|| stop.store(true, Ordering::Relaxed));
+    let sent = while_load_flows(settings, || {
         weather.clears("before any fault");
         weather.backend_is_killed();
         weather.lock_is_held();
@@ -61,8 +56,6 @@ fn each_fault_that_passes_drops_nothing_and_is_told() {
         weather.transactions_conflict();
         weather.transactions_deadlock();
         weather.password_is_wrong();
-        stop.store(true, Ordering::Relaxed);
-        sender.join().expect("the sender ends")
     });
     let found = expect_settled(&scene, &own, &consumer, sent.produced);
     assert_eq!(found.dead_letters, 0, "a row stored twice would be one");
@@ -269,14 +262,5 @@ impl OtherSession {
         self.runtime
             .block_on(self.client.batch_execute(sql))
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    }
-}
-
-/// Runs a closure when it is dropped.
-struct OnDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
