@@ -1,0 +1,107 @@
+//! Owns one measurement of the consumer: it empties a topic into empty tables, watched from outside.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure};
+
+use super::results::{Sample, per_second};
+use super::stage::{Shape, Stage};
+use crate::referee::Count;
+use crate::services::process::Signal;
+use crate::subject::Subject;
+use crate::usage;
+
+/// How often it is looked at what is stored.
+const TURN: Duration = Duration::from_millis(10);
+/// The slowest run on the slowest machine.
+const LIMIT: Duration = Duration::from_mins(15);
+/// The consumer's end, and the baseline's.
+const END: Duration = Duration::from_mins(1);
+
+/// Names of values.
+pub(super) const RATE: &str = "events_per_second";
+pub(super) const RATE_WITH_START: &str = "events_per_second_with_start";
+pub(super) const CPU: &str = "consumer_cpu_seconds_per_million";
+pub(super) const POSTGRES_CPU: &str = "postgres_cpu_seconds_per_million";
+pub(super) const PEAK: &str = "consumer_peak_megabytes";
+pub(super) const TRANSACTION: &str = "rows_per_transaction";
+
+/// What is drained, and how.
+pub(super) struct Drain<'a> {
+    pub(super) case: String,
+    pub(super) round: u32,
+    pub(super) topic: &'a str,
+    pub(super) events: u64,
+    pub(super) shape: Shape,
+    pub(super) workers: u32,
+}
+
+impl Drain<'_> {
+    /// Measures. The rate is counted from the first rows that were seen to be committed to the last ones; "with start"
+    /// from the start of the process, which includes joining the group.
+    pub(super) fn measure(&self, stage: &mut Stage<'_>) -> anyhow::Result<Sample> {
+        let surroundings = stage.fresh(self.topic, &self.shape)?;
+        let mut database = stage.measured()?;
+        let mut stored = || database.number("SELECT coalesce(sum(stored), 0)::bigint FROM consumer_offsets");
+        stored()?;
+        let launch = surroundings.launch("consume", &stage.log("consume"))?;
+        let postgres = stage.postgres_id()?;
+        let postgres_before = usage::cpu_seconds_of_server(postgres);
+        let begun = Instant::now();
+        let mut subject = Subject::start(launch.args(["--workers", &self.workers.to_string()]))?;
+
+        let mut first = None;
+        let ended = loop {
+            let count = stored()?;
+            let now = Instant::now();
+            if count > 0 && first.is_none() {
+                first = Some((now, count));
+            }
+            if count >= self.events {
+                break now;
+            }
+            if let Some(status) = subject.ended()? {
+                bail!("the consumer ended with {status}\n{}", subject.text());
+            }
+            if begun.elapsed() > LIMIT {
+                bail!("{count} of {} events are stored after {LIMIT:?}", self.events);
+            }
+            stage.go_on()?;
+            thread::sleep(TURN);
+        };
+        let cpu = usage::cpu_seconds(subject.id());
+        let peak = usage::peak_megabytes(subject.id());
+        let postgres_cpu = usage::cpu_seconds_of_server(postgres) - postgres_before;
+        subject.signal(Signal::TERM)?;
+        let status = subject.wait(END)?;
+        ensure!(status.success(), "the consumer ended with {status}");
+
+        let wrong = Count::of(&mut database).disagreements(self.events);
+        ensure!(wrong.is_empty(), "{}: {}", self.case, wrong.join("; "));
+        let transactions = database.number(
+            "SELECT count(*) FROM (SELECT xmin::text FROM server_metrics GROUP BY 1
+                                   UNION SELECT xmin::text FROM application_metrics GROUP BY 1) AS transactions",
+        )?;
+
+        let with_start = per_second(self.events, (ended - begun).as_secs_f64());
+        // A topic that one commit empties has no rate of its own.
+        let rate = match first {
+            Some((since, count)) if count < self.events => {
+                per_second(self.events - count, (ended - since).as_secs_f64())
+            }
+            _ => with_start,
+        };
+        let millions = per_second(self.events, 1e6);
+        Ok(Sample::new(&self.case, self.round)
+            .with(RATE, rate)
+            .with(RATE_WITH_START, with_start)
+            .with(CPU, cpu / millions)
+            .with(POSTGRES_CPU, postgres_cpu / millions)
+            .with(PEAK, peak)
+            .with(
+                TRANSACTION,
+                per_second(self.events, 1.0) / per_second(transactions.max(1), 1.0),
+            ))
+    }
+}
