@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use super::results::{Sample, per_second};
 use super::stage::{Shape, Stage};
@@ -16,8 +16,13 @@ use crate::usage;
 const TURN: Duration = Duration::from_millis(10);
 /// The slowest run on the slowest machine.
 const LIMIT: Duration = Duration::from_mins(15);
-/// The consumer's end, and the baseline's.
+/// The consumer's end.
 const END: Duration = Duration::from_mins(1);
+
+/// Fewer messages than that make no batch due (`--batch-size`): the last ones wait, on purpose, and are not timed.
+const BATCH_SIZE: u64 = 100;
+/// They need not wait long. While there is a backlog no batch ever waits for its time.
+const COMMIT_INTERVAL: &str = "0.1";
 
 /// Names of values.
 pub(super) const RATE: &str = "events_per_second";
@@ -38,8 +43,8 @@ pub(super) struct Drain<'a> {
 }
 
 impl Drain<'_> {
-    /// Measures. The rate is counted from the first rows that were seen to be committed to the last ones; "with start"
-    /// from the start of the process, which includes joining the group.
+    /// Measures. The rate is counted from the first rows that were seen to be committed to the last full batch; "with
+    /// start" from the start of the process, which includes joining the group.
     pub(super) fn measure(&self, stage: &mut Stage<'_>) -> anyhow::Result<Sample> {
         let surroundings = stage.fresh(self.topic, &self.shape)?;
         let mut database = stage.measured()?;
@@ -49,17 +54,23 @@ impl Drain<'_> {
         let postgres = stage.postgres_id()?;
         let postgres_before = usage::cpu_seconds_of_server(postgres);
         let begun = Instant::now();
-        let mut subject = Subject::start(launch.args(["--workers", &self.workers.to_string()]))?;
+        let workers = self.workers.to_string();
+        let options = ["--workers", &workers, "--commit-interval", COMMIT_INTERVAL];
+        let mut subject = Subject::start(launch.args(options))?;
 
-        let mut first = None;
-        let ended = loop {
-            let count = stored()?;
-            let now = Instant::now();
-            if count > 0 && first.is_none() {
-                first = Some((now, count));
+        let (mut first, mut last) = (None, None);
+        loop {
+            let (count, now) = (stored()?, Instant::now());
+            if count > 0 {
+                first.get_or_insert((now, count));
+            }
+            if count + BATCH_SIZE > self.events && last.is_none() {
+                let cpu = usage::cpu_seconds(subject.id());
+                let postgres_cpu = usage::cpu_seconds_of_server(postgres) - postgres_before;
+                last = Some((now, count, cpu, postgres_cpu));
             }
             if count >= self.events {
-                break now;
+                break;
             }
             if let Some(status) = subject.ended()? {
                 bail!("the consumer ended with {status}\n{}", subject.text());
@@ -69,10 +80,11 @@ impl Drain<'_> {
             }
             stage.go_on()?;
             thread::sleep(TURN);
-        };
-        let cpu = usage::cpu_seconds(subject.id());
+        }
+        let (first, last) = (first.context("no first look")?, last.context("no last look")?);
+        let (since, count_then) = first;
+        let (ended, count, cpu, postgres_cpu) = last;
         let peak = usage::peak_megabytes(subject.id());
-        let postgres_cpu = usage::cpu_seconds_of_server(postgres) - postgres_before;
         subject.signal(Signal::TERM)?;
         let status = subject.wait(END)?;
         ensure!(status.success(), "the consumer ended with {status}");
@@ -84,15 +96,14 @@ impl Drain<'_> {
                                    UNION SELECT xmin::text FROM application_metrics GROUP BY 1) AS transactions",
         )?;
 
-        let with_start = per_second(self.events, (ended - begun).as_secs_f64());
-        // A topic that one commit empties has no rate of its own.
-        let rate = match first {
-            Some((since, count)) if count < self.events => {
-                per_second(self.events - count, (ended - since).as_secs_f64())
-            }
-            _ => with_start,
+        let with_start = per_second(count, (ended - begun).as_secs_f64());
+        let rate = if count > count_then {
+            per_second(count - count_then, (ended - since).as_secs_f64())
+        } else {
+            // A topic that one commit empties has no rate of its own.
+            with_start
         };
-        let millions = per_second(self.events, 1e6);
+        let millions = per_second(count, 1e6);
         Ok(Sample::new(&self.case, self.round)
             .with(RATE, rate)
             .with(RATE_WITH_START, with_start)

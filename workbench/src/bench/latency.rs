@@ -34,8 +34,10 @@ const MODES: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// Messages of the first so many milliseconds are not counted: producer and consumer get going.
-const WARM_UP_MS: i64 = 3_000;
+/// Messages of this time are not counted: producer and consumer get going.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// Nor are those of this time at the end: with a batch size of 100, the last ones wait for others in vain.
+const COOL_DOWN: Duration = Duration::from_secs(2);
 /// Between two looks.
 const TURN: Duration = Duration::from_millis(1);
 /// The group, the last rows, the end.
@@ -87,9 +89,11 @@ fn at_rate(
 
     let mut load = stage.load(&topic, PARTITIONS);
     load.rate = f64::from(rate);
-    load.duration = Some(settings.seconds + Duration::from_millis(WARM_UP_MS.unsigned_abs()));
+    load.duration = Some(WARM_UP + settings.seconds + COOL_DOWN);
     // Apache Kafka's own default.
     load.kafka_properties = vec![("linger.ms".to_owned(), "5".to_owned())];
+    let from = SystemTime::now() + WARM_UP;
+    let counted = unix_micros(from)?..unix_micros(from + settings.seconds)?;
     let over = AtomicBool::new(false);
     let config = stage.config();
     let (summary, looks) = thread::scope(|scope| {
@@ -119,15 +123,13 @@ fn at_rate(
     subject.signal(Signal::TERM)?;
     ensure!(subject.wait(PATIENCE)?.success(), "the consumer failed");
 
-    let mut begun = None;
     let mut latencies = Vec::new();
     stage.read(&topic, PARTITIONS, summary.produced, |message| {
-        let timestamp = message.timestamp().to_millis().context("no timestamp")?;
-        let begun = *begun.get_or_insert(timestamp);
-        if timestamp - begun >= WARM_UP_MS {
+        let timestamp = 1_000 * message.timestamp().to_millis().context("no timestamp")?;
+        if counted.contains(&timestamp) {
             let seen = looks.seen(message.partition(), message.offset());
             let seen = seen.context("a message was never seen to be stored")?;
-            latencies.push(u32::try_from(seen - timestamp * 1_000).unwrap_or(0));
+            latencies.push(u32::try_from(seen - timestamp).unwrap_or(0));
         }
         Ok(())
     })?;
@@ -177,7 +179,7 @@ fn watch(config: &tokio_postgres::Config, group: &str, over: &AtomicBool) -> any
         loop {
             let last = over.load(Ordering::Relaxed);
             let rows = client.query(&query, &[&group]).await?;
-            let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
+            let now = unix_micros(SystemTime::now())?;
             for row in rows {
                 looks.add(row.try_get(0)?, row.try_get(1)?, now);
             }
@@ -187,6 +189,10 @@ fn watch(config: &tokio_postgres::Config, group: &str, over: &AtomicBool) -> any
             tokio::time::sleep(TURN).await;
         }
     })
+}
+
+fn unix_micros(time: SystemTime) -> anyhow::Result<i64> {
+    Ok(i64::try_from(time.duration_since(UNIX_EPOCH)?.as_micros())?)
 }
 
 /// A line for each rate and mode.

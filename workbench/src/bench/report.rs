@@ -96,32 +96,42 @@ pub(super) fn text(folder: &Path) -> anyhow::Result<String> {
     let drain = read(Part::Drain)?;
     let baseline = read(Part::Baseline)?;
     let (latency, growth) = (read(Part::Latency)?, read(Part::Growth)?);
-    let mut text = String::new();
+    let (mut text, mut told) = (String::new(), Vec::new());
     if let Some(drain) = &drain {
-        conditions(&mut text, "Drain", drain);
+        conditions(&mut text, &mut told, "Drain", drain);
         rates(&mut text, drain);
         ratios(&mut text, drain, baseline.as_ref());
     }
     if let Some(latency) = &latency {
-        conditions(&mut text, "Latency", latency);
+        conditions(&mut text, &mut told, "Latency", latency);
         text.push_str(&latency::table(latency));
     }
     if let Some(baseline) = &baseline {
-        conditions(&mut text, "The Python baseline", baseline);
+        conditions(&mut text, &mut told, "The Python baseline", baseline);
         text.push_str(&baseline::table(baseline));
     }
     if let Some(growth) = &growth {
-        conditions(&mut text, "Growth", growth);
+        conditions(&mut text, &mut told, "Growth", growth);
         text.push_str(&growth::table(growth));
     }
     ensure!(!text.is_empty(), "{} holds no results", folder.display());
     Ok(text)
 }
 
-fn conditions(text: &mut String, title: &str, results: &Results) {
+/// What a part's numbers hold for, as far as it is not told already.
+fn conditions<'a>(
+    text: &mut String,
+    told: &mut Vec<&'a (String, String)>,
+    title: &str,
+    results: &'a Results,
+) {
     let _ = writeln!(text, "### {title}\n");
-    for (name, value) in &results.conditions {
-        let _ = writeln!(text, "- {name}: {value}");
+    for condition in &results.conditions {
+        if !told.contains(&condition) {
+            let (name, value) = condition;
+            let _ = writeln!(text, "- {name}: {value}");
+            told.push(condition);
+        }
     }
     text.push('\n');
 }

@@ -116,7 +116,8 @@ impl<'a> Stage<'a> {
         let memory = memory
             .lines()
             .find_map(|line| line.strip_prefix("MemTotal:"))
-            .unwrap_or("unknown");
+            .and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok())
+            .unwrap_or_default();
         let postgres: Vec<String> = POSTGRES
             .iter()
             .map(|(name, value)| format!("{name} = {value}"))
@@ -144,7 +145,7 @@ impl<'a> Stage<'a> {
             ),
             (
                 "machine",
-                format!("{cores} cores, {processor}, {} of memory", memory.trim()),
+                format!("{cores} cores, {processor}, {} GB of memory", memory / 1_000_000),
             ),
             (
                 "PostgreSQL",
