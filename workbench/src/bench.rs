@@ -35,14 +35,18 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> anyhow::Result<()> {
             ..Results::default()
         };
         say(&format!("\n{}", part.name()));
-        match part {
-            Part::Drain => drains(&mut stage, settings, &mut results)?,
-            Part::Latency => latency::measure(&mut stage, settings, &mut results)?,
-            Part::Baseline => baseline::measure(&mut stage, settings, &mut results)?,
-            Part::Growth => growth::measure(&mut stage, settings, &mut results)?,
+        let outcome = match part {
+            Part::Drain => drains(&mut stage, settings, &mut results),
+            Part::Latency => latency::measure(&mut stage, settings, &mut results),
+            Part::Baseline => baseline::measure(&mut stage, settings, &mut results),
+            Part::Growth => growth::measure(&mut stage, settings, &mut results),
+        };
+        // What was measured before something went wrong is kept.
+        if outcome.is_ok() || !results.samples.is_empty() {
+            let file = results.write(&settings.results, *part)?;
+            say(&format!("results: {}", file.display()));
         }
-        let file = results.write(&settings.results, *part)?;
-        say(&format!("results: {}", file.display()));
+        outcome?;
     }
     report(settings)
 }
@@ -150,6 +154,7 @@ fn drain_case(
         events: settings.events,
         shape: if bare { Shape::Bare } else { Shape::Indexed },
         workers,
+        before: 0,
     };
     drain.measure(stage)
 }

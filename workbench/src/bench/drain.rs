@@ -40,6 +40,8 @@ pub(super) struct Drain<'a> {
     pub(super) events: u64,
     pub(super) shape: Shape,
     pub(super) workers: u32,
+    /// Rows that a table holds already.
+    pub(super) before: u64,
 }
 
 impl Drain<'_> {
@@ -47,6 +49,7 @@ impl Drain<'_> {
     /// start" from the start of the process, which includes joining the group.
     pub(super) fn measure(&self, stage: &mut Stage<'_>) -> anyhow::Result<Sample> {
         let surroundings = stage.fresh(self.topic, &self.shape)?;
+        stage.fill_table(self.before)?;
         let mut database = stage.measured()?;
         let mut stored = || database.number("SELECT coalesce(sum(stored), 0)::bigint FROM consumer_offsets");
         stored()?;
@@ -83,27 +86,29 @@ impl Drain<'_> {
         }
         let (first, last) = (first.context("no first look")?, last.context("no last look")?);
         let (since, count_then) = first;
-        let (ended, count, cpu, postgres_cpu) = last;
+        let (ended, count_now, cpu, postgres_cpu) = last;
         let peak = usage::peak_megabytes(subject.id());
         subject.signal(Signal::TERM)?;
         let status = subject.wait(END)?;
         ensure!(status.success(), "the consumer ended with {status}");
 
-        let wrong = Count::of(&mut database).disagreements(self.events);
+        let mut count = Count::of(&mut database);
+        count.rows = count.rows.saturating_sub(self.before);
+        let wrong = count.disagreements(self.events);
         ensure!(wrong.is_empty(), "{}: {}", self.case, wrong.join("; "));
         let transactions = database.number(
-            "SELECT count(*) FROM (SELECT xmin::text FROM server_metrics GROUP BY 1
+            "SELECT count(*) FROM (SELECT xmin::text FROM server_metrics WHERE timestamp >= '2026-01-01Z' GROUP BY 1
                                    UNION SELECT xmin::text FROM application_metrics GROUP BY 1) AS transactions",
         )?;
 
-        let with_start = per_second(count, (ended - begun).as_secs_f64());
-        let rate = if count > count_then {
-            per_second(count - count_then, (ended - since).as_secs_f64())
+        let with_start = per_second(count_now, (ended - begun).as_secs_f64());
+        let rate = if count_now > count_then {
+            per_second(count_now - count_then, (ended - since).as_secs_f64())
         } else {
             // A topic that one commit empties has no rate of its own.
             with_start
         };
-        let millions = per_second(count, 1e6);
+        let millions = per_second(count_now, 1e6);
         Ok(Sample::new(&self.case, self.round)
             .with(RATE, rate)
             .with(RATE_WITH_START, with_start)

@@ -15,6 +15,8 @@ Environment:
   BENCH_ONLY      only these parts, with commas between: drain,latency,baseline,growth [default: all]
   BENCH_RATES     events a second for the latency [default: 100,1000,10000,50000]
   BENCH_SECONDS   how long each of them is measured [default: 10]
+  BENCH_TABLES    rows that a table holds already when it is filled, as 10000000,50000000: minutes, and 250 bytes a row
+                  [default: none but empty tables]
   BENCH_RESULTS   a folder for the results, bench-PART.json [default: workbench/results]
   BENCH_REPORT    the document that is filled from them [default: docs/benchmarks.md]
   STORAGE_CONSUMER_BIN  another consumer than the one beside this program
@@ -59,6 +61,7 @@ pub struct Settings {
     pub report: PathBuf,
     pub(super) rates: Vec<u32>,
     pub(super) seconds: Duration,
+    pub(super) tables: Vec<u64>,
     pub(super) only: Vec<Part>,
 }
 
@@ -98,6 +101,7 @@ impl Settings {
             ),
             rates: value(&lookup, &mut mistakes, "BENCH_RATES", rates).0,
             seconds: Duration::from_secs(seconds),
+            tables: value(&lookup, &mut mistakes, "BENCH_TABLES", List(Vec::new())).0,
             only: parts,
         };
         let mut check = |fine: bool, mistake: &str| {
@@ -154,6 +158,7 @@ mod tests {
             ("BENCH_ONLY", "drain,rain"),
             ("BENCH_RATES", "100,x"),
             ("BENCH_SECONDS", "0"),
+            ("BENCH_TABLES", "1e6"),
         ];
         let lookup = |name: &str| {
             let found = all.iter().find(|(known, _)| *known == name);

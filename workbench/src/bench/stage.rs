@@ -24,6 +24,8 @@ use crate::subject::{self, Surroundings};
 pub(super) const TOPIC: &str = "bench";
 /// Its partitions.
 pub(super) const PARTITIONS: i32 = 6;
+/// Who reports.
+const SERVERS: usize = 2_000;
 /// The database, made anew for each measurement.
 const DATABASE: &str = "bench";
 
@@ -191,7 +193,7 @@ impl<'a> Stage<'a> {
             kafka_servers: self.kafka.bootstrap(),
             topic: topic.to_owned(),
             partitions,
-            servers: 2_000,
+            servers: SERVERS,
             services: 1_000,
             rate: 0.0,
             seed: Some(1),
@@ -247,6 +249,30 @@ impl<'a> Stage<'a> {
         // So that no measurement pays for what another one has written.
         self.postgres.execute("postgres", "CHECKPOINT")?;
         Ok(surroundings)
+    }
+
+    /// Fills a table with what could have been stored before: as many servers, up to the day on which the load begins.
+    pub(super) fn fill_table(&self, rows: u64) -> anyhow::Result<()> {
+        if rows == 0 {
+            return Ok(());
+        }
+        // In the order of the key, which is by far the fastest.
+        let sql = format!(
+            "INSERT INTO server_metrics
+             SELECT timestamptz '2026-01-01Z' - turn * interval '30 seconds', id, 42.5, 61.25, 128.5, 40.75, 12.5,
+                    14.25, 310.5, 290.25, 51.5, 420.75, 2400, 'rack-07', 'zone-1'
+             FROM (SELECT id, generate_series(1, {rows} / {SERVERS}) AS turn
+                   FROM (SELECT 'server-' || lpad(number::text, greatest(3, length(number::text)), '0') AS id
+                         FROM generate_series(1, {SERVERS}) AS number) AS servers
+                   ORDER BY id COLLATE \"C\") AS readings;
+             INSERT INTO server_metrics (timestamp, server_id)
+             SELECT timestamptz '2025-12-31Z', 'more' FROM generate_series(1, {rows} % {SERVERS});
+             VACUUM"
+        );
+        for sql in sql.split(';') {
+            self.postgres.execute(DATABASE, sql)?;
+        }
+        self.postgres.execute(DATABASE, "CHECKPOINT")
     }
 
     /// Our own look into a database.
