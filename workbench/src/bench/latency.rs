@@ -3,7 +3,6 @@
 //! milliseconds: what is told is that much too long, never too short.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +12,7 @@ use rdkafka::Message as _;
 use tokio_postgres::NoTls;
 
 use super::drain::PEAK;
-use super::report::cell;
+use super::report::lines;
 use super::results::{Results, Sample, per_mille, per_second};
 use super::settings::Settings;
 use super::stage::{PARTITIONS, Shape, Stage};
@@ -197,24 +196,16 @@ fn unix_micros(time: SystemTime) -> anyhow::Result<i64> {
 
 /// A line for each rate and mode.
 pub(super) fn table(results: &Results) -> String {
-    let mut text = String::from(
-        "| rate, options | p50 ms | p99 ms | max ms | messages | consumer, cores | consumer's peak, MB |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n",
-    );
-    for case in results.cases() {
-        let cell = |value, decimals| cell(results.spread(case, value), decimals);
-        let _ = writeln!(
-            text,
-            "| {case} | {} | {} | {} | {} | {} | {} |",
-            cell(P50, 1),
-            cell(P99, 1),
-            cell(MAX, 1),
-            cell(MESSAGES, 0),
-            cell(CORES, 2),
-            cell(PEAK, 0)
-        );
-    }
-    text.push('\n');
+    let columns = [
+        ("p50 ms", P50, 1),
+        ("p99 ms", P99, 1),
+        ("max ms", MAX, 1),
+        ("messages", MESSAGES, 0),
+        ("consumer, cores", CORES, 2),
+        ("consumer's peak, MB", PEAK, 0),
+    ];
+    let mut text = String::new();
+    lines(&mut text, results, "rate, options", &columns);
     text
 }
 

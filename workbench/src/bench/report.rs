@@ -138,22 +138,31 @@ fn conditions<'a>(
 
 /// Rates and costs, a line a case.
 pub(super) fn rates(text: &mut String, results: &Results) {
-    text.push_str(
-        "| case | events/s | with the start | consumer, CPU s per million | PostgreSQL, CPU s per million | consumer's peak, MB | rows a transaction |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n",
-    );
+    let columns = [
+        ("events/s", RATE, 0),
+        ("with the start", RATE_WITH_START, 0),
+        ("consumer, CPU s per million", CPU, 2),
+        ("PostgreSQL, CPU s per million", POSTGRES_CPU, 2),
+        ("consumer's peak, MB", PEAK, 0),
+        ("rows a transaction", TRANSACTION, 0),
+    ];
+    lines(text, results, "case", &columns);
+}
+
+/// A line a case; a column is a title, a value and how many decimals are told of it.
+pub(super) fn lines(text: &mut String, results: &Results, first: &str, columns: &[(&str, &str, usize)]) {
+    let mut line = |cells: &[String]| {
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    };
+    let titles = columns.iter().map(|(title, ..)| (*title).to_owned());
+    line(&[first.to_owned()].into_iter().chain(titles).collect::<Vec<_>>());
+    let rules = columns.iter().map(|_| "---:".to_owned());
+    line(&["---".to_owned()].into_iter().chain(rules).collect::<Vec<_>>());
     for case in results.cases() {
-        let cell = |value, decimals| cell(results.spread(case, value), decimals);
-        let _ = writeln!(
-            text,
-            "| {case} | {} | {} | {} | {} | {} | {} |",
-            cell(RATE, 0),
-            cell(RATE_WITH_START, 0),
-            cell(CPU, 2),
-            cell(POSTGRES_CPU, 2),
-            cell(PEAK, 0),
-            cell(TRANSACTION, 0)
-        );
+        let cells = columns
+            .iter()
+            .map(|(_, value, decimals)| cell(results.spread(case, value), *decimals));
+        line(&[case.to_owned()].into_iter().chain(cells).collect::<Vec<_>>());
     }
     text.push('\n');
 }

@@ -154,14 +154,14 @@ mod tests {
         }
     }
 
-    fn spread(median: f64, min: f64, max: f64) -> Option<Spread> {
-        Some(Spread { median, min, max })
+    fn spread(median: f64, min: f64, max: f64) -> Spread {
+        Spread { median, min, max }
     }
 
     #[test]
     fn the_median_is_the_middle_one_or_between_the_two() {
-        assert_eq!(Spread::of(vec![3.0, 1.0, 8.0]), spread(3.0, 1.0, 8.0));
-        assert_eq!(Spread::of(vec![4.0, 1.0, 8.0, 2.0]), spread(3.0, 1.0, 8.0));
+        assert_eq!(Spread::of(vec![3.0, 1.0, 8.0]), Some(spread(3.0, 1.0, 8.0)));
+        assert_eq!(Spread::of(vec![4.0, 1.0, 8.0, 2.0]), Some(spread(3.0, 1.0, 8.0)));
         assert_eq!(Spread::of(Vec::new()), None);
     }
 
@@ -201,6 +201,6 @@ mod tests {
         written.write(folder.path(), Part::Drain).expect("written");
         let read = Results::read(folder.path(), Part::Drain).expect("read");
         let read = read.expect("it is there");
-        assert_eq!(read.spread("a", "rate"), spread(2.5, 2.5, 2.5));
+        assert_eq!(read.spread("a", "rate"), Some(spread(2.5, 2.5, 2.5)));
     }
 }
