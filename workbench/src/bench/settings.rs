@@ -13,7 +13,7 @@ Environment:
   BENCH_EVENTS    events in the topic that is drained [default: 2000000]
   BENCH_ROUNDS    how often each case is measured, in turns [default: 3]
   BENCH_ONLY      only these parts, with commas between: drain,latency,baseline,growth [default: all]
-  BENCH_RATES     events a second for the latency [default: 100,1000,10000,50000]
+  BENCH_RATES     events a second for the latency [default: 100,1000,5000,10000,50000]
   BENCH_SECONDS   how long each of them is measured [default: 10]
   BENCH_TABLES    rows that a table holds already when it is filled, as 10000000,50000000: minutes, and 250 bytes a row
                   [default: none but empty tables]
@@ -82,7 +82,7 @@ impl Settings {
         if parts.is_empty() {
             parts.extend(Part::ALL);
         }
-        let rates = List(vec![100, 1_000, 10_000, 50_000]);
+        let rates = List(vec![100, 1_000, 5_000, 10_000, 50_000]);
         let seconds: u64 = value(&lookup, &mut mistakes, "BENCH_SECONDS", 10);
         let settings = Self {
             events: value(&lookup, &mut mistakes, "BENCH_EVENTS", 2_000_000),
@@ -175,6 +175,6 @@ mod tests {
         }
         let defaults = Settings::read(|_| None).expect("they are fine");
         assert_eq!(defaults.only, Part::ALL);
-        assert_eq!(defaults.rates, [100, 1_000, 10_000, 50_000]);
+        assert_eq!(defaults.rates, [100, 1_000, 5_000, 10_000, 50_000]);
     }
 }
