@@ -7,7 +7,7 @@ CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix check bench fuzz chaos chaos-report services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -31,7 +31,15 @@ check: ## format, lints and the tests that need no services: seconds
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace --lib --bins --test architecture --test inputs $(TEST_ARGS)
 
-bench: ## what decoding and encoding cost
+bench: ## end to end, beside PostgreSQL's own limit; BENCH_EVENTS, BENCH_ROUNDS, BENCH_ONLY, …; fills docs/benchmarks.md
+	@scripts/setup test
+	@$(CARGO) build --release --bin storage-consumer --bin bench
+	@exec $(TARGET)/release/bench
+
+bench-report: ## fill the tables of docs/benchmarks.md from the results in BENCH_RESULTS (workbench/results)
+	@$(CARGO) run --quiet --release --bin bench -- report
+
+bench-micro: ## what decoding and encoding cost
 	$(CARGO) bench -p consumer $(BENCH_ARGS)
 
 fuzz: ## random bytes and events for the decoder and the encoder, FUZZ_SECONDS=60 in all

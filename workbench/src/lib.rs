@@ -2,6 +2,9 @@
 
 pub mod generator; // a datacenter's metric events, as many and as broken as asked for
 pub mod signals; // how the programs end
+mod usage; // what processes have used
+mod document; // what a command fills in
+pub mod program; // how programs with such settings start and end
 mod variables; // settings from the environment
 pub mod services; // real PostgreSQL and real Kafka on loopback
 mod load; // the generator on a thread of its own
@@ -10,3 +13,4 @@ pub mod database; // a client that blocks, and that finds its server again
 pub mod referee; // what came of a topic, counted
 pub mod demo; // the whole path on one machine, watched and proved
 pub mod chaos; // a long mixed run of faults, seeded, and its verdict
+pub mod bench; // end to end: how close to PostgreSQL itself

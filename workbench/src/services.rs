@@ -50,7 +50,7 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
 
 /// The folder that `scripts/setup` fills: `STORAGE_CONSUMER_CACHE`, else `storage-consumer` in the user's
 /// cache folder.
-fn cache_folder() -> PathBuf {
+pub(crate) fn cache_folder() -> PathBuf {
     let set = |name: &str| {
         env::var_os(name)
             .filter(|value| !value.is_empty())

@@ -27,7 +27,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
         .filter(|program| program.is_file())
         .with_context(|| {
             format!(
-                "{} is not built: make demo, make test and make chaos build it",
+                "{} is not built: make demo, make test, make chaos and make bench build it",
                 program.display()
             )
         })
@@ -102,6 +102,11 @@ impl Subject {
         let process = launch.spawn()?;
         let log = process.log().to_owned();
         Ok(Self { process, log })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends it a signal.

@@ -2,12 +2,12 @@
 //! the machine, and what follows from two of them, as rates. Shows nothing.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
 use super::scrape::Scrape;
 use crate::load::Load;
+use crate::usage;
 
 /// Rates, latency and batch sizes are those of so long.
 pub(super) const WINDOW: Duration = Duration::from_secs(5);
@@ -64,30 +64,12 @@ impl Snapshot {
 }
 
 impl Usage {
-    /// From `/proc`; zero where there is none.
     fn of(process: u32) -> Self {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
         Self {
-            cpu_seconds: cpu_seconds(&read("stat")).unwrap_or_default(),
-            peak_megabytes: peak_megabytes(&read("status")).unwrap_or_default(),
+            cpu_seconds: usage::cpu_seconds(process),
+            peak_megabytes: usage::peak_megabytes(process),
         }
     }
-}
-
-/// User and system time: fields 14 and 15, counted behind the program's name, which may hold anything. Linux counts
-/// in hundredths of a second here, on every architecture.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11);
-    let user: f64 = times.next()?.parse().ok()?;
-    let system: f64 = times.next()?.parse().ok()?;
-    Some((user + system) / 100.0)
-}
-
-fn peak_megabytes(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes * 1_024.0 / 1e6)
 }
 
 /// All looks that matter still.
@@ -163,18 +145,4 @@ impl Figures {
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 pub(super) fn per_second(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds.max(1e-3)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proc_is_read() {
-        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 900 0 0 0 150 50 0 0 20 0 5 0 1 2 3";
-        assert_eq!(cpu_seconds(stat), Some(2.0));
-        let peak = peak_megabytes("Name:\tx\nVmHWM:\t    1000 kB\nVmRSS:\t 900 kB\n");
-        assert_eq!(peak, Some(1.024));
-        assert!(Usage::of(std::process::id()).peak_megabytes > 1.0);
-    }
 }
