@@ -145,8 +145,8 @@ fn a_revoke_does_not_wait_for_a_silent_postgres() {
     let scene = Scene::new("silent_revoke", 4);
     migrate_with_coordinates(&scene, postgres());
     let proxy = Proxy::start(postgres().port()).expect("a proxy");
-    // So long that the first batch has messages of all partitions.
-    let arguments = ["--commit-interval", "3"];
+    // The batch has messages of all partitions: it is due when it has all that are sent.
+    let arguments = ["--commit-interval", "10", "--batch-size", "4000"];
     let consumer = Consumer::launch(&scene, &kafka().bootstrap(), proxy.port(), "consume", &arguments);
     consumer.wait_for_line("partition starts at its stored offset");
     proxy.silence(true);
