@@ -50,8 +50,7 @@ fn retention_that_passed_the_stored_offset_is_told_loudly_and_counted() {
 fn partitions_that_are_added_are_read_from_their_first_message() {
     let scene = Scene::new("added", 1);
     migrate_with_coordinates(&scene, postgres());
-    let arguments = ["--kafka-property", "topic.metadata.refresh.interval.ms=1000"];
-    let consumer = Consumer::start(&scene, &arguments);
+    let consumer = Consumer::start(&scene, &REFRESH_SOON);
     consumer.wait_for_line("partition starts at its stored offset");
     send(&scene, 1000);
     expect_settled(&scene, postgres(), &consumer, 1000);
@@ -93,7 +92,8 @@ fn made_anew(name: &str, stops: bool, messages: u64, told: &str) {
     }
     let line = consumer.wait_for_line(told);
     assert_eq!(line["level"], "ERROR", "{line}");
-    expect_rows(&scene, &consumer, 1000 + messages);
+    let found = expect_settled(&scene, postgres(), &consumer, 1000 + messages);
+    assert_eq!(found.dead_letters, 0, "{found:?}");
     consumer.stop();
 }
 
