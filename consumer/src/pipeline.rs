@@ -257,12 +257,25 @@ fn start_worker(
         },
     );
     let consume = thread.thread().clone();
-    tokio::spawn(store.run(commands_of_store, move |outcome| {
+    let serve = store.run(commands_of_store, move |outcome| {
         // A loop that has ended needs no outcome.
         let _ = outcomes_of_store.send(outcome);
         consume.unpark();
-    }));
+    });
+    // A thread of its own: the store and its connection hand each piece of a COPY over many times a millisecond, which
+    // costs little on one thread, and two wake-ups between two.
+    std::thread::Builder::new()
+        .name(format!("store-{number}"))
+        .spawn(move || store_runtime().block_on(serve))
+        .expect("the system gives a thread at the start");
     ended
+}
+
+fn store_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives what an event loop needs")
 }
 
 /// Sets `stop` at the first signal or when the duration is over, and tells it; ends the process at the second signal.

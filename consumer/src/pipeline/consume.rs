@@ -4,14 +4,16 @@
 mod client; // the Kafka client's properties
 mod group; // what is assigned and revoked, and where it starts
 mod start; // what only Kafka knows: where a partition starts, what its log holds
+mod messages; // librdkafka's batch call
 mod poll; // messages into the filling batch
 
 pub use self::client::check_properties;
 
+use self::messages::Client;
 use super::commit::Advisory;
 use super::exchange::{Command, Outcome, StoreError};
 use super::flow::Flow;
-use super::rebalance::{Context, KafkaConsumer};
+use super::rebalance::Context;
 use super::routing::Routing;
 use crate::config::{BatchConfig, KafkaConfig};
 use crate::health::WorkerHealth;
@@ -71,7 +73,7 @@ pub(super) struct Parts {
 /// A worker's consume loop.
 pub(super) struct Consume {
     kafka: KafkaConfig,
-    consumer: KafkaConsumer,
+    consumer: Client,
     flow: Flow,
     advisory: Advisory,
     metrics: Arc<Metrics>,
@@ -114,6 +116,8 @@ impl Consume {
             self.health.turned(now, self.flow.oldest());
             self.take_outcomes(now)?;
             self.carry_out_decisions(now);
+            self.consumer
+                .divert_again(self.flow.assignment().partitions(), now);
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
             }
@@ -215,7 +219,7 @@ fn join(
     kafka: &KafkaConfig,
     health: &Arc<WorkerHealth>,
     metrics: &Arc<Metrics>,
-) -> Result<KafkaConsumer, ConsumeError> {
+) -> Result<Client, ConsumeError> {
     let context = Context::new(kafka.topic.clone(), Arc::clone(health), Arc::clone(metrics));
     let mut consumer = client::create(kafka, context).map_err(ConsumeError::Client)?;
     let thread = std::thread::current();
@@ -223,7 +227,7 @@ fn join(
     consumer
         .subscribe(&[&kafka.topic])
         .map_err(ConsumeError::Client)?;
-    Ok(consumer)
+    Ok(Client::new(consumer, &kafka.topic))
 }
 
 impl Drop for Consume {

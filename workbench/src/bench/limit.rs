@@ -7,11 +7,12 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow, ensure};
+use bytes::Bytes;
 use futures_util::SinkExt as _;
 use rdkafka::Message as _;
 use storage_consumer::config::{PostgresConfig, Secret, UnknownTypes};
 use storage_consumer::offsets::{Offset, Partition};
-use storage_consumer::pipeline::batch::{Batch, Incoming, SortedRows};
+use storage_consumer::pipeline::batch::{Batch, Incoming};
 use storage_consumer::pipeline::routing::Routing;
 use storage_consumer::postgres;
 use storage_consumer::table::{Coordinates, Routes, SharedTables, TableName, Tables, catalog, quote};
@@ -29,7 +30,8 @@ const PIECE: usize = 64 * 1024;
 
 /// Rows that are ready, by transaction and table, and how they are sent.
 pub(super) struct Prepared {
-    transactions: Vec<Vec<SortedRows>>,
+    /// By transaction and table, the pieces of a COPY; none for a table without rows.
+    transactions: Vec<Vec<Vec<Bytes>>>,
     copies: Vec<String>,
     rows: u64,
 }
@@ -93,9 +95,18 @@ impl Prepared {
         if batch.is_empty() {
             return;
         }
-        let sorted: Vec<SortedRows> = (0..routing.tables()).map(|table| batch.sort(table)).collect();
-        self.rows += sorted.iter().map(|rows| rows.len() as u64).sum::<u64>();
-        self.transactions.push(sorted);
+        let tables = (0..routing.tables()).map(|table| {
+            let rows = batch.sort(table);
+            self.rows += rows.len() as u64;
+            let pieces = if rows.is_empty() {
+                Vec::new()
+            } else {
+                rows.copy_data(0..rows.len(), PIECE).collect()
+            };
+            batch.recycle(table, rows);
+            pieces
+        });
+        self.transactions.push(tables.collect());
         batch.open(routing.generation(), routing.tables(), Instant::now());
     }
 
@@ -156,10 +167,10 @@ impl Prepared {
             let begun = Instant::now();
             while let Some(tables) = self.transactions.get(next.fetch_add(1, Ordering::Relaxed)) {
                 client.batch_execute("BEGIN").await?;
-                for (rows, copy) in tables.iter().zip(&copies).filter(|(rows, _)| !rows.is_empty()) {
+                for (pieces, copy) in tables.iter().zip(&copies).filter(|(pieces, _)| !pieces.is_empty()) {
                     let mut sink = pin!(client.copy_in(copy).await?);
-                    for piece in rows.copy_data(0..rows.len(), PIECE) {
-                        sink.feed(piece).await?;
+                    for piece in pieces {
+                        sink.feed(piece.clone()).await?;
                     }
                     sink.finish().await?;
                 }

@@ -26,12 +26,14 @@ struct Row {
 /// Rows in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
+    /// Lent to `SortedRows` from `sort` to `recycle`.
     bytes: Vec<u8>,
     keys: Vec<u8>,
     places: Vec<Row>,
     /// Scratch of `sort`, kept for its memory.
-    order: Vec<(u128, u32)>,
-    sorted: BytesMut,
+    order: Vec<(Prefix, u32)>,
+    /// The last sorted rows' memory.
+    spare: Vec<Sorted>,
 }
 
 impl Rows {
@@ -39,11 +41,10 @@ impl Rows {
         self.places.len()
     }
 
-    /// Bytes that they occupy, the sorted copy included.
+    /// Bytes that they occupy, and will when they are sorted.
     pub(super) fn footprint(&self) -> usize {
-        2 * self.bytes.len()
-            + self.keys.len()
-            + self.places.len() * (size_of::<Row>() + size_of::<(u128, u32)>())
+        const PER_ROW: usize = size_of::<Row>() + size_of::<(Prefix, u32)>() + size_of::<Sorted>();
+        self.bytes.len() + self.keys.len() + self.places.len() * PER_ROW
     }
 
     pub(super) fn clear(&mut self) {
@@ -71,14 +72,45 @@ impl Rows {
     /// Forgets rows. The last row's place is kept in the buffers, so that the next one is written behind it.
     pub(super) fn forget(&mut self, forgotten: &dyn Fn(u32) -> bool) {
         self.places.retain(|row| !forgotten(row.message));
+        self.fit();
+    }
+
+    /// Nothing stands in the buffers behind the last row.
+    fn fit(&mut self) {
         let (end, key_end) = self.places.last().map_or((0, 0), |row| (row.end, row.key_end));
         self.bytes.truncate(end as usize);
         self.keys.truncate(key_end as usize);
     }
 
     /// Sorts by key; rows of the same key stay in order of arrival. Most keys of a batch start alike ("server-0…"),
-    /// so the comparison starts where they differ, with 16 bytes at once, and seldom needs the rest.
+    /// so the comparison starts where they differ, with 16 bytes at once, and seldom needs the rest. The rows' bytes
+    /// go along until `recycle` brings them back.
     pub(super) fn sort(&mut self) -> SortedRows {
+        let mut rows = std::mem::take(&mut self.spare);
+        rows.clear();
+        let sorted = |row: &Row| Sorted {
+            message: row.message,
+            start: row.start,
+            end: row.end,
+        };
+        if self.keys.is_empty() {
+            rows.extend(self.places.iter().map(sorted));
+        } else {
+            self.put_in_order();
+            rows.extend(
+                self.order
+                    .iter()
+                    .map(|(_, place)| sorted(&self.places[*place as usize])),
+            );
+        }
+        SortedRows {
+            bytes: std::mem::take(&mut self.bytes),
+            rows,
+        }
+    }
+
+    /// Fills `order`.
+    fn put_in_order(&mut self) {
         let common = self.common_prefix();
         let mut order = std::mem::take(&mut self.order);
         order.clear();
@@ -88,37 +120,18 @@ impl Rows {
                 .zip(0u32..)
                 .map(|(row, place)| (prefix(&self.key(row)[common..]), place)),
         );
-        if !self.keys.is_empty() {
-            order.sort_unstable_by(|a, b| {
-                a.0.cmp(&b.0)
-                    .then_with(|| self.compare_rest(a.1, b.1, common))
-                    .then(a.1.cmp(&b.1))
-            });
-        }
-        let mut bytes = std::mem::take(&mut self.sorted);
-        bytes.clear();
-        bytes.reserve(self.bytes.len() + HEADER.len() + TRAILER.len());
-        let mut ends = Vec::with_capacity(order.len());
-        let mut messages = Vec::with_capacity(order.len());
-        for (_, place) in &order {
-            let row = &self.places[*place as usize];
-            bytes.put_slice(&self.bytes[row.start as usize..row.end as usize]);
-            ends.push(end_of(&bytes));
-            messages.push(row.message);
-        }
+        order.sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0)
+                .then_with(|| self.compare_rest(a.1, b.1, common))
+                .then(a.1.cmp(&b.1))
+        });
         self.order = order;
-        SortedRows {
-            bytes: bytes.freeze(),
-            ends,
-            messages,
-        }
     }
 
     pub(super) fn recycle(&mut self, rows: SortedRows) {
-        // Somebody may still hold a slice (an aborted COPY): then that memory is simply not used again.
-        if let Ok(bytes) = rows.bytes.try_into_mut() {
-            self.sorted = bytes;
-        }
+        self.bytes = rows.bytes;
+        self.spare = rows.rows;
+        self.fit();
     }
 
     fn key(&self, row: &Row) -> &[u8] {
@@ -128,7 +141,7 @@ impl Rows {
     fn compare_rest(&self, a: u32, b: u32, common: usize) -> Ordering {
         let rest = |place: u32| {
             let key = self.key(&self.places[place as usize]);
-            &key[(common + size_of::<u128>()).min(key.len())..]
+            &key[(common + PREFIX).min(key.len())..]
         };
         rest(a).cmp(rest(b))
     }
@@ -151,57 +164,74 @@ impl Rows {
     }
 }
 
-/// The first 16 bytes as a number that compares as they do. Shorter keys are filled up with zeros; keys are made so
+/// The first 16 bytes of a key, as two numbers: a u128 would stand at places of 16 bytes, and take as many for nothing.
+type Prefix = (u64, u64);
+
+const PREFIX: usize = size_of::<Prefix>();
+
+/// The first 16 bytes as numbers that compare as they do. Shorter keys are filled up with zeros; keys are made so
 /// that none is the beginning of another.
-fn prefix(key: &[u8]) -> u128 {
-    let mut bytes = [0; size_of::<u128>()];
-    let length = key.len().min(bytes.len());
-    bytes[..length].copy_from_slice(&key[..length]);
-    u128::from_be_bytes(bytes)
+fn prefix(key: &[u8]) -> Prefix {
+    if let Some([first, second]) = key.first_chunk::<PREFIX>().map(halves) {
+        return (u64::from_be_bytes(first), u64::from_be_bytes(second));
+    }
+    let mut bytes = [0; PREFIX];
+    bytes[..key.len()].copy_from_slice(key);
+    let [first, second] = halves(&bytes);
+    (u64::from_be_bytes(first), u64::from_be_bytes(second))
 }
 
-/// Rows as COPY takes them, in the order of the table's key.
+fn halves(bytes: &[u8; PREFIX]) -> [[u8; 8]; 2] {
+    let (first, second) = bytes.split_at(8);
+    [first, second].map(|half| half.try_into().expect("half of sixteen"))
+}
+
+/// Where a row is among the bytes, and whose it is.
+#[derive(Clone, Copy, Debug)]
+struct Sorted {
+    message: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Rows in the order of the table's key.
 #[derive(Debug)]
 pub struct SortedRows {
-    bytes: Bytes,
-    /// Where each row ends.
-    ends: Vec<u32>,
-    messages: Vec<u32>,
+    /// As they came.
+    bytes: Vec<u8>,
+    rows: Vec<Sorted>,
 }
 
 impl SortedRows {
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.rows.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.rows.is_empty()
     }
 
     pub(super) fn message(&self, row: usize) -> u32 {
-        self.messages[row]
+        self.rows[row].message
     }
 
-    /// A complete binary COPY of some of the rows, in pieces of about `piece` bytes; nothing is copied.
+    /// A complete binary COPY of some of the rows, in pieces of whole rows and about `piece` bytes. A piece is put
+    /// together when it is asked for, while PostgreSQL works on the one before.
     pub fn copy_data(&self, rows: Range<usize>, piece: usize) -> impl Iterator<Item = Bytes> {
-        let start = if rows.start == 0 {
-            0
-        } else {
-            self.ends[rows.start - 1] as usize
-        };
-        let end = if rows.end == 0 {
-            0
-        } else {
-            self.ends[rows.end - 1] as usize
-        };
-        let body = self.bytes.slice(start..end);
-        let pieces = (0..body.len().div_ceil(piece)).map(move |at| {
-            let start = at * piece;
-            body.slice(start..(start + piece).min(body.len()))
+        let mut left = self.rows[rows].iter().peekable();
+        let pieces = std::iter::from_fn(move || {
+            left.peek()?;
+            let mut bytes = BytesMut::with_capacity(piece);
+            while let Some(row) = left.next_if(|row| {
+                bytes.is_empty() || bytes.len() + (row.end - row.start) as usize <= piece
+            }) {
+                bytes.put_slice(&self.bytes[row.start as usize..row.end as usize]);
+            }
+            Some(bytes.freeze())
         });
         std::iter::once(Bytes::from_static(HEADER))
             .chain(pieces)

@@ -240,7 +240,14 @@ impl Member {
                     *batch = self.routing.encode_again(&batch, TOPIC, &encoded_for);
                 }
                 let sorted: Vec<SortedRows> = (0..TABLES.len()).map(|table| batch.sort(table)).collect();
-                match database.store(&batch, &sorted, &encoded_for.tables) {
+                let stored = database.store(&batch, &sorted, &encoded_for.tables);
+                for (table, rows) in sorted.into_iter().enumerate() {
+                    if matches!(stored, Err(Rollback::Refused)) {
+                        batch.refuse(table, &rows, database.refused(&rows));
+                    }
+                    batch.recycle(table, rows);
+                }
+                match stored {
                     Ok(()) if matches!(fate, Fate::AnswerLost) => Store::Asked(Command::Store(batch)),
                     Ok(()) => Store::Answers(Outcome::Stored(batch)),
                     Err(Rollback::Missed) => Store::Answers(missed(batch, database)),
@@ -248,12 +255,7 @@ impl Member {
                         self.tables.update(database.tables(), vec![1, 2]);
                         Store::Asked(Command::Store(batch))
                     }
-                    Err(Rollback::Refused) => {
-                        for (table, rows) in sorted.iter().enumerate() {
-                            batch.refuse(table, rows, database.refused(rows));
-                        }
-                        Store::Asked(Command::Store(batch))
-                    }
+                    Err(Rollback::Refused) => Store::Asked(Command::Store(batch)),
                 }
             }
         };
