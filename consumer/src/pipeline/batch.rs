@@ -302,6 +302,11 @@ impl Batch {
         }
     }
 
+    /// Does ahead what `sort` would do: while there is nothing else to do.
+    pub fn put_in_order(&mut self) {
+        self.tables.iter_mut().for_each(Rows::put_in_order);
+    }
+
     /// The rows of a table in the order of its key, ready for COPY.
     pub fn sort(&mut self, table: usize) -> SortedRows {
         self.tables[table].sort()

@@ -221,6 +221,11 @@ impl Flow {
         self.filling.bytes() >= self.config.max_bytes
     }
 
+    /// Does ahead, while the store is busy and no more messages are taken, what the store would have to do first.
+    pub(super) fn prepare(&mut self) {
+        self.filling.put_in_order();
+    }
+
     /// The fields without a column since the last call, with how often each came.
     pub(super) fn take_unmapped(&mut self) -> impl Iterator<Item = (&str, u64)> {
         self.routing.take_unmapped()

@@ -3,7 +3,6 @@
 
 use super::end_of;
 use bytes::{BufMut, Bytes, BytesMut};
-use std::cmp::Ordering;
 use std::ops::Range;
 
 /// The start of every binary COPY: signature, flags, length of the header's extension
@@ -30,8 +29,10 @@ pub(super) struct Rows {
     bytes: Vec<u8>,
     keys: Vec<u8>,
     places: Vec<Row>,
-    /// Scratch of `sort`, kept for its memory.
-    order: Vec<(Prefix, u32)>,
+    /// The rows in the order of their keys, if `is_in_order`: what tells a key from the others, and behind that the
+    /// row's place.
+    order: Vec<u128>,
+    is_in_order: bool,
     /// The last sorted rows' memory.
     spare: Vec<Sorted>,
 }
@@ -43,11 +44,12 @@ impl Rows {
 
     /// Bytes that they occupy, and will when they are sorted.
     pub(super) fn footprint(&self) -> usize {
-        const PER_ROW: usize = size_of::<Row>() + size_of::<(Prefix, u32)>() + size_of::<Sorted>();
+        const PER_ROW: usize = size_of::<Row>() + size_of::<u128>() + size_of::<Sorted>();
         self.bytes.len() + self.keys.len() + self.places.len() * PER_ROW
     }
 
     pub(super) fn clear(&mut self) {
+        self.is_in_order = false;
         self.bytes.clear();
         self.keys.clear();
         self.places.clear();
@@ -59,6 +61,7 @@ impl Rows {
 
     /// What was written to the buffers since the last row is the message's row.
     pub(super) fn close_row(&mut self, message: u32) {
+        self.is_in_order = false;
         let (start, key_start) = self.places.last().map_or((0, 0), |row| (row.end, row.key_end));
         self.places.push(Row {
             message,
@@ -77,15 +80,44 @@ impl Rows {
 
     /// Nothing stands in the buffers behind the last row.
     fn fit(&mut self) {
+        self.is_in_order = false;
         let (end, key_end) = self.places.last().map_or((0, 0), |row| (row.end, row.key_end));
         self.bytes.truncate(end as usize);
         self.keys.truncate(key_end as usize);
     }
 
-    /// Sorts by key; rows of the same key stay in order of arrival. Most keys of a batch start alike ("server-0…"),
-    /// so the comparison starts where they differ, with 16 bytes at once, and seldom needs the rest. The rows' bytes
-    /// go along until `recycle` brings them back.
+    /// Puts the rows in the order of their keys; rows of the same key stay in order of arrival. Does nothing when they
+    /// are in order already.
+    pub(super) fn put_in_order(&mut self) {
+        if self.is_in_order || self.keys.is_empty() {
+            return;
+        }
+        let telling = TellingBytes::of(self.places.iter().map(|row| self.key(row)));
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(
+            self.places
+                .iter()
+                .zip(0u32..)
+                .map(|(row, place)| telling.gather(self.key(row)) | u128::from(place)),
+        );
+        match telling.rest {
+            None => order.sort_unstable(),
+            Some(rest) => order.sort_unstable_by(|a, b| {
+                let rest_of = |entry| self.key(&self.places[place(entry)]).get(rest..);
+                (a >> PLACE_BITS)
+                    .cmp(&(b >> PLACE_BITS))
+                    .then_with(|| rest_of(*a).cmp(&rest_of(*b)))
+                    .then(a.cmp(b))
+            }),
+        }
+        self.order = order;
+        self.is_in_order = true;
+    }
+
+    /// The rows in the order of their keys. Their bytes go along until `recycle` brings them back.
     pub(super) fn sort(&mut self) -> SortedRows {
+        self.put_in_order();
         let mut rows = std::mem::take(&mut self.spare);
         rows.clear();
         let sorted = |row: &Row| Sorted {
@@ -93,39 +125,16 @@ impl Rows {
             start: row.start,
             end: row.end,
         };
-        if self.keys.is_empty() {
-            rows.extend(self.places.iter().map(sorted));
+        if self.is_in_order {
+            let places = self.order.iter().map(|entry| place(*entry));
+            rows.extend(places.map(|place| sorted(&self.places[place])));
         } else {
-            self.put_in_order();
-            rows.extend(
-                self.order
-                    .iter()
-                    .map(|(_, place)| sorted(&self.places[*place as usize])),
-            );
+            rows.extend(self.places.iter().map(sorted));
         }
         SortedRows {
             bytes: std::mem::take(&mut self.bytes),
             rows,
         }
-    }
-
-    /// Fills `order`.
-    fn put_in_order(&mut self) {
-        let common = self.common_prefix();
-        let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        order.extend(
-            self.places
-                .iter()
-                .zip(0u32..)
-                .map(|(row, place)| (prefix(&self.key(row)[common..]), place)),
-        );
-        order.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0)
-                .then_with(|| self.compare_rest(a.1, b.1, common))
-                .then(a.1.cmp(&b.1))
-        });
-        self.order = order;
     }
 
     pub(super) fn recycle(&mut self, rows: SortedRows) {
@@ -137,53 +146,85 @@ impl Rows {
     fn key(&self, row: &Row) -> &[u8] {
         &self.keys[row.key_start as usize..row.key_end as usize]
     }
+}
 
-    fn compare_rest(&self, a: u32, b: u32, common: usize) -> Ordering {
-        let rest = |place: u32| {
-            let key = self.key(&self.places[place as usize]);
-            &key[(common + PREFIX).min(key.len())..]
-        };
-        rest(a).cmp(rest(b))
-    }
+/// An entry of the order ends with the row's place.
+const PLACE_BITS: u32 = u32::BITS;
 
-    /// How many bytes all keys start with.
-    fn common_prefix(&self) -> usize {
-        let Some(first) = self.places.first() else {
-            return 0;
-        };
-        let first = self.key(first);
-        let mut common = first.len();
-        for row in &self.places {
-            let key = self.key(row);
-            common = common.min(key.len());
-            if key[..common] != first[..common] {
-                common = key.iter().zip(first).take_while(|(a, b)| a == b).count();
+#[expect(clippy::cast_possible_truncation, reason = "the place is all of the lowest 32 bits")]
+fn place(entry: u128) -> usize {
+    entry as u32 as usize
+}
+
+/// Which bytes of a batch's keys tell them apart. Most keys are alike in most bytes ("server-0…", the year), and the few
+/// others compare as the whole keys do, at once, as one number.
+struct TellingBytes {
+    /// Their places in the key, in order; so many of them as fit.
+    places: [u8; TellingBytes::MOST],
+    count: usize,
+    /// There are more, from this place on.
+    rest: Option<usize>,
+}
+
+impl TellingBytes {
+    /// Beside 32 bits for the row's place.
+    const MOST: usize = 12;
+    /// So much of a key is looked at.
+    const WORDS: usize = 8;
+    const WORD: usize = size_of::<u64>();
+
+    fn of<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> Self {
+        let first = keys.next().unwrap_or_default();
+        let mut differing = [0; Self::WORDS];
+        let mut longest = first.len();
+        for key in keys {
+            longest = longest.max(key.len());
+            for (at, differing) in differing.iter_mut().enumerate().take(longest.div_ceil(Self::WORD)) {
+                *differing |= word(key, at) ^ word(first, at);
             }
         }
-        common
+        let bytes = differing.iter().flat_map(|word| word.to_le_bytes());
+        let mut telling = Self {
+            places: [0; Self::MOST],
+            count: 0,
+            rest: (longest > Self::WORDS * Self::WORD).then_some(Self::WORDS * Self::WORD),
+        };
+        for (place, _) in (0u8..).zip(bytes).filter(|(_, differs)| *differs != 0) {
+            if telling.count == Self::MOST {
+                telling.rest = Some(usize::from(place));
+                break;
+            }
+            telling.places[telling.count] = place;
+            telling.count += 1;
+        }
+        telling
+    }
+
+    /// A key's telling bytes as a number that compares as they do, with room for the row's place below. Keys are made so
+    /// that none is the beginning of another: what a shorter one has no byte for may count as zero.
+    fn gather(&self, key: &[u8]) -> u128 {
+        let gather = |places: &[u8]| {
+            places.iter().fold(0, |number: u64, &place| {
+                number << 8 | u64::from(key.get(usize::from(place)).copied().unwrap_or(0))
+            })
+        };
+        let (first, second) = self.places.split_at(Self::WORD);
+        let second = gather(&second[..self.count.saturating_sub(Self::WORD)]);
+        let first = gather(&first[..self.count.min(Self::WORD)]);
+        u128::from(first) << 64 | u128::from(second) << PLACE_BITS
     }
 }
 
-/// The first 16 bytes of a key, as two numbers: a u128 would stand at places of 16 bytes, and take as many for nothing.
-type Prefix = (u64, u64);
-
-const PREFIX: usize = size_of::<Prefix>();
-
-/// The first 16 bytes as numbers that compare as they do. Shorter keys are filled up with zeros; keys are made so
-/// that none is the beginning of another.
-fn prefix(key: &[u8]) -> Prefix {
-    if let Some([first, second]) = key.first_chunk::<PREFIX>().map(halves) {
-        return (u64::from_be_bytes(first), u64::from_be_bytes(second));
+/// Eight bytes of a key; zeros where it has ended.
+fn word(key: &[u8], at: usize) -> u64 {
+    let rest = key.get(at * TellingBytes::WORD..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => rest
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
-    let mut bytes = [0; PREFIX];
-    bytes[..key.len()].copy_from_slice(key);
-    let [first, second] = halves(&bytes);
-    (u64::from_be_bytes(first), u64::from_be_bytes(second))
-}
-
-fn halves(bytes: &[u8; PREFIX]) -> [[u8; 8]; 2] {
-    let (first, second) = bytes.split_at(8);
-    [first, second].map(|half| half.try_into().expect("half of sixteen"))
 }
 
 /// Where a row is among the bytes, and whose it is.
@@ -219,17 +260,27 @@ impl SortedRows {
         self.rows[row].message
     }
 
+    /// A row, as it stands between a binary COPY's header and trailer.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[u8] {
+        self.bytes_of(&self.rows[row])
+    }
+
+    fn bytes_of(&self, row: &Sorted) -> &[u8] {
+        &self.bytes[row.start as usize..row.end as usize]
+    }
+
     /// A complete binary COPY of some of the rows, in pieces of whole rows and about `piece` bytes. A piece is put
     /// together when it is asked for, while PostgreSQL works on the one before.
     pub fn copy_data(&self, rows: Range<usize>, piece: usize) -> impl Iterator<Item = Bytes> {
         let mut left = self.rows[rows].iter().peekable();
         let pieces = std::iter::from_fn(move || {
             left.peek()?;
-            let mut bytes = BytesMut::with_capacity(piece);
+            let mut bytes = BytesMut::with_capacity(piece.min(self.bytes.len()));
             while let Some(row) = left.next_if(|row| {
                 bytes.is_empty() || bytes.len() + (row.end - row.start) as usize <= piece
             }) {
-                bytes.put_slice(&self.bytes[row.start as usize..row.end as usize]);
+                bytes.put_slice(self.bytes_of(row));
             }
             Some(bytes.freeze())
         });

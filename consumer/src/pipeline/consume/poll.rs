@@ -19,6 +19,7 @@ impl Consume {
     /// Takes up to `--max-poll-records` messages. Whether there may be more.
     pub(super) fn poll(&mut self, now: Instant) -> Result<bool, ConsumeError> {
         if self.flow.is_full() {
+            self.flow.prepare();
             let since = *self.full_since.get_or_insert(now);
             if !self.paused {
                 if now - since < PAUSE_AFTER {

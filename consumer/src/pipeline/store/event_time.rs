@@ -48,9 +48,7 @@ fn tells_the_moment(column: &Column) -> bool {
 /// The moment in a row: a number of fields, then each with its length (PostgreSQL's documentation, COPY, "Binary Format").
 /// NULL and the infinite moments have none.
 fn moment(rows: &SortedRows, row: usize, column: usize) -> Option<i64> {
-    // Between header and trailer, the row in one piece.
-    let bytes = rows.copy_data(row..row + 1, usize::MAX).nth(1)?;
-    let (_, mut rest) = bytes.split_first_chunk::<2>()?;
+    let (_, mut rest) = rows.row(row).split_first_chunk::<2>()?;
     for _ in 0..column {
         let (length, fields) = rest.split_first_chunk::<4>()?;
         let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
