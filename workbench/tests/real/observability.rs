@@ -56,32 +56,52 @@ fn promtool(arguments: &[&str], input: &str) {
     );
 }
 
-/// Every query of the dashboard, with what Grafana puts in for its variables.
+fn dashboard() -> Value {
+    serde_json::from_str(&file("deploy/grafana/dashboards/storage-consumer.json")).expect("it is JSON")
+}
+
+/// Every query of the dashboard's panels, with what Grafana puts in for its variables.
 fn queries() -> Vec<(String, String)> {
-    let dashboard: Value = serde_json::from_str(&file("deploy/grafana/dashboards/storage-consumer.json"))
-        .expect("the dashboard is JSON");
     let of_panel = |panel: &Value| -> Vec<(String, String)> {
         let title = panel["title"].as_str().unwrap_or_default().to_owned();
         let targets = panel["targets"].as_array().into_iter().flatten();
         targets
             .map(|target| {
                 let query = target["expr"].as_str().expect("a query");
-                let query = query
-                    .replace("$__rate_interval", "10s")
-                    .replace("$__range", "1m")
-                    .replace("$job", ".+")
-                    .replace("$instance", ".+");
-                assert!(!query.contains('$'), "{title}: a variable in {query}");
-                (title.clone(), query)
+                (title.clone(), filled_in(query))
             })
             .collect()
     };
-    let panels = dashboard["panels"].as_array().expect("panels");
+    let panels = dashboard()["panels"].take();
+    let panels = panels.as_array().expect("panels");
     panels.iter().flat_map(of_panel).collect()
 }
 
-/// The names of all metrics in Prometheus' text, without their suffixes.
-fn names(metrics: &str) -> BTreeSet<&str> {
+fn filled_in(query: &str) -> String {
+    let query = query
+        .replace("$__rate_interval", "10s")
+        .replace("$__range", "1m")
+        .replace("$job", ".+")
+        .replace("$instance", ".+");
+    assert!(!query.contains('$'), "a variable in {query}");
+    query
+}
+
+/// The names of metrics that a text speaks of, those of histograms without their suffixes.
+fn spoken_of(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("storage_consumer_") || word.starts_with("process_"))
+        .map(|word| {
+            ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| word.strip_suffix(suffix))
+                .unwrap_or(word)
+        })
+        .collect()
+}
+
+/// The names of all metrics in Prometheus' text, those of histograms without their suffixes.
+fn exported(metrics: &str) -> BTreeSet<&str> {
     metrics
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
@@ -135,6 +155,14 @@ fn prometheus_takes_every_number_and_the_dashboard_shows_them_all() {
             "these show nothing: {waiting:#?}\n{:?}",
             http::get(address, "/metrics")
         );
+        // What marks starts and alerts shows nothing as long as there are none.
+        for mark in dashboard()["annotations"]["list"].as_array().expect("marks") {
+            if let Some(query) = mark["expr"].as_str() {
+                prometheus
+                    .query(&filled_in(query))
+                    .unwrap_or_else(|error| panic!("{error:#}"));
+            }
+        }
         let broken = "storage_consumer_unaccounted_messages != 0";
         assert_eq!(prometheus.query(broken).expect("an answer"), Vec::<Value>::new());
     });
@@ -158,11 +186,23 @@ fn prometheus_takes_every_number_and_the_dashboard_shows_them_all() {
     consumer.stop();
 
     promtool(&["check", "metrics"], &metrics);
+    let exported = exported(&metrics);
+    let (rules, panels) = (
+        file("deploy/prometheus/alerts.yaml"),
+        file("deploy/grafana/dashboards/storage-consumer.json"),
+    );
+    let unknown: Vec<_> = spoken_of(&rules)
+        .into_iter()
+        .chain(spoken_of(&panels))
+        // The rules' head names them all.
+        .filter(|name| *name != "storage_consumer_" && !exported.contains(name))
+        .collect();
+    assert!(unknown.is_empty(), "no such metrics: {unknown:?}\n{metrics}");
     let readme = file("README.md");
-    for name in names(&metrics) {
+    for name in exported {
         let told = name.strip_prefix("storage_consumer_").unwrap_or(name);
         assert!(
-            told.starts_with("process_") || readme.contains(&format!("`{told}`")),
+            readme.contains(&format!("`{told}`")),
             "{name} is not in the README's table"
         );
     }
@@ -251,8 +291,7 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn the_dashboard_is_laid_out_and_says_of_each_panel_what_it_shows() {
-    let dashboard: Value = serde_json::from_str(&file("deploy/grafana/dashboards/storage-consumer.json"))
-        .expect("the dashboard is JSON");
+    let dashboard = dashboard();
     let mut ids = BTreeSet::new();
     let mut taken = BTreeSet::new();
     for panel in dashboard["panels"].as_array().expect("panels") {
