@@ -1,14 +1,16 @@
 //! What is shipped to watch with: the metrics as Prometheus takes them, the alerts, the dashboard. On a real Prometheus.
 
-use crate::consumer::{Consumer, PATIENCE, count, load, while_load_flows};
+use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, while_load_flows};
 use crate::shared::{Scene, postgres};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
-use workbench::generator::{Config, Settings};
+use std::sync::atomic::AtomicBool;
+use workbench::generator::{Config, Settings, publish};
 use workbench::http;
 use workbench::services::prometheus::{Prometheus, program};
 use workbench::services::{ports, wait_until};
@@ -17,6 +19,10 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn file(path: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{path}")).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], ports::free_port().expect("a free port")))
 }
 
 /// A configuration with the shipped rules, that scrapes these targets.
@@ -111,8 +117,7 @@ fn exported(metrics: &str) -> BTreeSet<&str> {
 #[test]
 fn prometheus_takes_every_number_and_the_dashboard_shows_them_all() {
     let scene = Scene::new("observed", 3);
-    let port = ports::free_port().expect("a free port");
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let address = free_address();
     let settings = Settings {
         rate: 800.0,
         malformed_ratio: 0.1,
@@ -206,6 +211,83 @@ fn prometheus_takes_every_number_and_the_dashboard_shows_them_all() {
             "{name} is not in the README's table"
         );
     }
+}
+
+#[test]
+fn an_outage_shows_in_every_number_that_it_touches_and_leaves_none_behind() {
+    let (scene, mut own) = Scene::with_own_postgres("outage_numbers", 2);
+    let address = free_address();
+    let arguments = [
+        "--http-listen",
+        &address.to_string(),
+        "--max-batch-bytes",
+        "256KiB",
+    ];
+    let consumer = Consumer::start_on(&scene, &own, &arguments);
+    publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    expect_settled(&scene, &own, &consumer, 2000);
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 4000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+
+    let shows = |wanted: &[(&str, RangeInclusive<f64>)]| {
+        let mut missing = Vec::new();
+        let all = wait_until(PATIENCE, || {
+            let (_, metrics) = http::get(address, "/metrics").expect("an answer");
+            missing.clear();
+            missing.extend(wanted.iter().filter(|(name, range)| {
+                let values: Vec<f64> = metrics
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("storage_consumer_")?.strip_prefix(name))
+                    .filter_map(|rest| rest.rsplit(' ').next()?.parse().ok())
+                    .collect();
+                values.is_empty() || !range.contains(&values.iter().sum())
+            }));
+            missing.is_empty()
+        });
+        assert!(
+            all,
+            "{missing:?}\n{:?}\n{}",
+            http::get(address, "/metrics"),
+            consumer.text()
+        );
+    };
+    let exactly = |sum: f64| sum..=sum;
+    let more_than = |sum: f64| sum.next_up()..=f64::INFINITY;
+    shows(&[
+        ("ready ", exactly(0.0)),
+        ("lag_messages{", exactly(4000.0)),
+        ("lag_seconds{", more_than(0.0)),
+        ("retries_total{", more_than(0.0)),
+        ("partitions_assigned ", exactly(2.0)),
+        ("partitions_paused ", exactly(2.0)),
+        // A batch as large as it may be is filled, another one is in the store.
+        ("buffered_bytes{buffer=\"batches\"}", more_than(256.0 * 1024.0)),
+        ("buffered_messages{buffer=\"kafka_client\"}", more_than(0.0)),
+        ("messages_consumed_total ", exactly(2000.0)),
+    ]);
+    own.restart().expect("it starts");
+    shows(&[
+        ("ready ", exactly(1.0)),
+        ("lag_messages{", exactly(0.0)),
+        ("lag_seconds{", exactly(0.0)),
+        ("partitions_paused ", exactly(0.0)),
+        ("buffered_bytes{", exactly(0.0)),
+        ("buffered_messages{", exactly(0.0)),
+        ("messages_consumed_total ", exactly(6000.0)),
+        ("unaccounted_messages ", exactly(0.0)),
+    ]);
+    expect_settled(&scene, &own, &consumer, 6000);
+    // Each batch has been decoded, and its decoding told with its commit.
+    let value = |name: &str| {
+        let (_, metrics) = http::get(address, "/metrics").expect("an answer");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.trim().to_owned())
+    };
+    assert_eq!(
+        value("storage_consumer_phase_seconds_count{phase=\"decode\"}"),
+        value("storage_consumer_batches_total")
+    );
+    consumer.stop();
 }
 
 #[test]
