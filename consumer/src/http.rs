@@ -63,5 +63,6 @@ fn verdict(question: &str, reasons: &[String]) -> Response {
 
 async fn metrics(State(sources): State<Sources>) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, sources.metrics.render()).into_response()
+    let ready = sources.health.not_ready(Instant::now()).is_empty();
+    (headers, sources.metrics.render(ready)).into_response()
 }

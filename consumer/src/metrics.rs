@@ -1,16 +1,28 @@
-//! Owns the numbers: what was counted and measured, for the statistics line and for Prometheus. Messages are counted
-//! when their batch is committed, so that the sums agree with the tables. Says nothing about health.
+//! Owns the numbers: what was counted and measured, for the statistics line, for Prometheus and for whoever asks.
+//! Messages are counted when their batch is committed, so that the sums agree with the tables. Says nothing about health.
 
+mod distribution; // values by size
+mod exposition; // all of it as Prometheus' text
+mod labelled; // counts by a bounded set of labels
+mod partitions; // where partitions stand, and their lag
+mod process; // what the kernel says of the process
+mod settled; // what committed batches came to
 mod statistics; // the line of every 10 seconds
+mod workers; // what workers hold, what their Kafka clients say
 
+pub use self::distribution::Distribution;
+pub use self::labelled::OTHER;
+pub use self::partitions::PartitionNow;
+pub use self::process::ProcessNow;
+pub use self::settled::{PHASES, Phase, Settled, Stored};
 pub use self::statistics::Statistics;
+pub use self::workers::{Broker, Buffered, ClientCounts, ClientNow, WorkersNow};
 
-use crate::dead_letter::Reason;
+use self::labelled::Labelled;
+use self::partitions::Partitions;
+use self::workers::Workers;
 use crate::offsets::{Offset, Partition};
 use crate::pipeline::batch::Batch;
-use metrics::{Histogram, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use metrics_util::MetricKindMask;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,37 +44,18 @@ impl Count {
     }
 }
 
-/// Counts by a label whose values are few but not known beforehand.
-type Labelled = Mutex<BTreeMap<String, u64>>;
+/// So many names of fields without a column are told apart, whatever producers send.
+const MOST_FIELDS: usize = 100;
 
-/// Upper bounds of the latency histogram, in seconds.
-const LATENCY_BUCKETS: [f64; 16] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0,
-];
-
-/// Upper bounds of the histograms of batches' sizes, in messages.
-const SIZE_BUCKETS: [f64; 10] = [1.0, 10.0, 50.0, 100.0, 500.0, 1e3, 5e3, 1e4, 5e4, 1e5];
-
-/// A gauge that was not set for so long is left out. All that are known are set whenever the numbers are asked for.
-const GAUGE_LIFE: Duration = Duration::from_secs(5);
-
-/// Where a partition stands.
-#[derive(Clone, Copy, Debug, Default)]
-struct Position {
-    /// The stored offset.
-    next: Option<i64>,
-    /// The end of the partition's log, as last heard.
-    end: Option<i64>,
-}
+/// So many SQLSTATEs are told apart: a trigger may raise any.
+const MOST_CAUSES: usize = 100;
 
 /// All numbers of the process.
+#[derive(Debug)]
 pub struct Metrics {
     tables: Vec<String>,
-    rows: Vec<Count>,
-    reasons: [Count; Reason::ALL.len()],
-    unknown_type: Count,
-    skipped: Count,
-    batches: Count,
+    buffer_limit: u64,
+    settled: Mutex<Settled>,
     /// Batches whose fence missed.
     pub fences_missed: Count,
     /// Assignments that were given or taken.
@@ -71,300 +64,164 @@ pub struct Metrics {
     pub offsets_lost: Count,
     retries: Labelled,
     unmapped_fields: Labelled,
-    positions: Mutex<BTreeMap<Partition, Position>>,
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
-    histograms: Histograms,
+    partitions: Partitions,
+    workers: Workers,
 }
 
-struct Histograms {
-    latency: Histogram,
-    batch_messages: Histogram,
-    batch_bytes: Histogram,
-    phases: [Histogram; 4],
+/// All numbers at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When.
+    pub at: SystemTime,
+    /// The routed tables, in the order of `Settled::rows`.
+    pub tables: Vec<String>,
+    /// What committed batches came to.
+    pub settled: Settled,
+    /// Batches whose fence missed.
+    pub fences_missed: u64,
+    /// Assignments that were given or taken.
+    pub rebalances: u64,
+    /// Offsets that Kafka's retention removed before they were read.
+    pub offsets_lost: u64,
+    /// Attempts that PostgreSQL did not take, by SQLSTATE, or `connection` or `silence` where there is none.
+    pub retries: BTreeMap<String, u64>,
+    /// Fields that no column takes, by name; those of too many names as `(other)`.
+    pub unmapped_fields: BTreeMap<String, u64>,
+    /// The partitions of this process.
+    pub partitions: Vec<PartitionNow>,
+    /// What its workers hold, and what their Kafka clients say.
+    pub workers: WorkersNow,
+    /// The most that batches and Kafka clients are meant to hold, in bytes.
+    pub buffer_limit: u64,
 }
 
-/// The steps of a transaction that are measured.
-const PHASES: [&str; 4] = ["fence", "copy", "dead_letters", "commit"];
+impl Snapshot {
+    /// Messages in Kafka that are not stored yet, in the partitions of this process whose end is known.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.partitions.iter().filter_map(|partition| partition.lag).sum()
+    }
 
-impl std::fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Metrics")
-            .field("tables", &self.tables)
-            .finish_non_exhaustive()
+    /// How long the oldest of them has waited, at most.
+    #[must_use]
+    pub fn lag_time(&self) -> Option<Duration> {
+        self.partitions
+            .iter()
+            .filter_map(|partition| partition.lag_time)
+            .max()
     }
 }
 
 impl Metrics {
-    /// Numbers for these tables, all zero.
+    /// Numbers for these tables, all zero. `buffer_limit` are the bytes that batches and Kafka clients may hold.
     #[must_use]
-    pub fn new(tables: Vec<String>) -> Self {
-        let builder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
-            .and_then(|builder| {
-                builder.set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &SIZE_BUCKETS)
-            })
-            .and_then(|builder| {
-                let bytes = SIZE_BUCKETS.map(|bound| bound * 1024.0);
-                builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &bytes)
-            })
-            .expect("the buckets are not empty")
-            // The lag of a partition that another process reads by now is not told any more.
-            .idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_LIFE));
-        let recorder = builder.build_recorder();
-        let handle = recorder.handle();
-        let histograms = metrics::with_local_recorder(&recorder, Histograms::new);
+    pub fn new(tables: Vec<String>, buffer_limit: u64) -> Self {
         Self {
-            rows: tables.iter().map(|_| Count::default()).collect(),
+            settled: Mutex::new(Settled::new(tables.len())),
             tables,
-            reasons: Default::default(),
-            unknown_type: Count::default(),
-            skipped: Count::default(),
-            batches: Count::default(),
+            buffer_limit,
             fences_missed: Count::default(),
             rebalances: Count::default(),
             offsets_lost: Count::default(),
-            retries: Labelled::default(),
-            unmapped_fields: Labelled::default(),
-            positions: Mutex::default(),
-            recorder,
-            handle,
-            histograms,
+            retries: Labelled::new(MOST_CAUSES),
+            unmapped_fields: Labelled::new(MOST_FIELDS),
+            partitions: Partitions::default(),
+            workers: Workers::default(),
         }
     }
 
-    /// Counts what a committed batch held; `phases` in the order fence, copy, dead letters, commit.
-    pub fn batch_stored(&self, batch: &Batch, phases: [f64; 4]) {
-        for (table, count) in self.rows.iter().enumerate() {
-            count.increment(batch.rows(table) as u64);
-        }
-        for (count, of_batch) in self.reasons.iter().zip(batch.reasons()) {
-            count.increment(of_batch);
-        }
-        self.unknown_type.increment(batch.unknown_types());
-        self.skipped.increment(batch.tally().skipped);
-        self.batches.increment(1);
-        for range in batch.ranges() {
-            self.position(range.partition, |position| position.next = Some(range.next.0));
-        }
-        let histograms = &self.histograms;
-        histograms.batch_messages.record(as_float(batch.len() as u64));
-        histograms.batch_bytes.record(as_float(batch.bytes() as u64));
-        for (histogram, seconds) in histograms.phases.iter().zip(phases) {
-            histogram.record(seconds);
-        }
-        self.record_latencies(batch);
+    /// Counts what a committed batch held.
+    pub fn batch_stored(&self, batch: &Batch, stored: &Stored<'_>) {
+        let now = SystemTime::now();
+        // Looked at outside of the lock: other workers and whoever asks don't wait for it.
+        let held = settled::Held::of(batch, now);
+        self.settled
+            .lock()
+            .expect("not poisoned")
+            .add(batch, &held, stored, now);
+        self.partitions.stored(batch.ranges(), now);
     }
 
-    /// From the broker's timestamp to the commit. The messages are put into buckets here, so that a batch costs
-    /// a few records and not one a message.
-    fn record_latencies(&self, batch: &Batch) {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let bounds_ms = LATENCY_BUCKETS.map(|bound| bound * 1e3);
-        let mut counts = [0usize; LATENCY_BUCKETS.len() + 1];
-        for timestamp in batch.timestamps() {
-            let latency_ms = as_float(now_ms.saturating_sub(timestamp).max(0).unsigned_abs());
-            counts[bounds_ms.partition_point(|bound| *bound < latency_ms)] += 1;
-        }
-        for (bucket, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-            let value = LATENCY_BUCKETS
-                .get(bucket)
-                .copied()
-                .unwrap_or(f64::from(u32::MAX));
-            self.histograms.latency.record_many(value, count);
-        }
+    /// How long it took to take a batch's messages from the Kafka client, to decode and to encode them.
+    pub fn batch_decoded(&self, time: Duration) {
+        self.settled
+            .lock()
+            .expect("not poisoned")
+            .phase(Phase::Decode, time);
     }
 
     /// An attempt that will be repeated, by SQLSTATE, or `connection` or `silence` where there is none.
     pub fn retried(&self, cause: &str) {
-        *self
-            .retries
-            .lock()
-            .expect("not poisoned")
-            .entry(cause.to_owned())
-            .or_default() += 1;
+        self.retries.add(cause, 1);
     }
 
     /// Fields that no column takes. Whether the name is a new one.
     pub fn unmapped_field(&self, name: &str, count: u64) -> bool {
-        let mut fields = self.unmapped_fields.lock().expect("not poisoned");
-        let known = fields.contains_key(name);
-        *fields.entry(name.to_owned()).or_default() += count;
-        !known
+        self.unmapped_fields.add(name, count)
     }
 
-    /// This process reads the partition now, from that stored offset on.
-    pub fn partition_starts(&self, partition: Partition, next: Offset) {
-        let position = Position {
-            next: Some(next.0),
-            end: None,
-        };
-        self.positions
-            .lock()
-            .expect("not poisoned")
-            .insert(partition, position);
+    /// The group has given a partition to the worker.
+    pub fn partition_assigned(&self, worker: u16, partition: Partition) {
+        self.partitions.assigned(worker, partition, SystemTime::now());
     }
 
-    /// The end of a partition's log, as last heard.
-    pub fn partition_ends(&self, partition: Partition, end: Offset) {
-        self.position(partition, |position| position.end = Some(end.0));
+    /// The worker reads the partition now, from that stored offset on; the timestamp (milliseconds since the Unix epoch) is
+    /// that of the message before it, where it is known.
+    pub fn partition_starts(
+        &self,
+        worker: u16,
+        partition: Partition,
+        next: Offset,
+        last_timestamp_ms: Option<i64>,
+    ) {
+        self.partitions
+            .starts(worker, partition, next, last_timestamp_ms, SystemTime::now());
     }
 
-    /// This process reads the partition no more.
-    pub fn partition_leaves(&self, partition: Partition) {
-        self.positions.lock().expect("not poisoned").remove(&partition);
+    /// The end of a partition's log, as the worker last heard of it.
+    pub fn partition_ends(&self, worker: u16, partition: Partition, end: Offset) {
+        self.partitions.ends(worker, partition, end, SystemTime::now());
     }
 
-    /// What is heard of a partition that another process reads by now is nothing to tell here.
-    fn position(&self, partition: Partition, change: impl FnOnce(&mut Position)) {
-        if let Some(position) = self.positions.lock().expect("not poisoned").get_mut(&partition) {
-            change(position);
+    /// The worker reads the partition no more.
+    pub fn partition_leaves(&self, worker: u16, partition: Partition) {
+        self.partitions.leaves(worker, partition);
+    }
+
+    /// What the worker's batches hold, and how many of its partitions are paused.
+    pub fn worker_holds(&self, worker: u16, batches: Buffered, paused: u64) {
+        self.workers.holds(worker, batches, paused);
+    }
+
+    /// What the worker's Kafka client says of itself.
+    pub fn client_says(&self, worker: u16, client: ClientNow) {
+        self.workers.client_says(worker, client);
+    }
+
+    /// Everything as it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let at = SystemTime::now();
+        Snapshot {
+            at,
+            tables: self.tables.clone(),
+            settled: self.settled.lock().expect("not poisoned").clone(),
+            fences_missed: self.fences_missed.get(),
+            rebalances: self.rebalances.get(),
+            offsets_lost: self.offsets_lost.get(),
+            retries: self.retries.get(),
+            unmapped_fields: self.unmapped_fields.get(),
+            partitions: self.partitions.get(at),
+            workers: self.workers.get(),
+            buffer_limit: self.buffer_limit,
         }
     }
 
-    /// Messages that are in Kafka and not yet stored, per partition of this process; those whose end is known.
-    pub fn lags(&self) -> BTreeMap<Partition, u64> {
-        let positions = self.positions.lock().expect("not poisoned");
-        positions
-            .iter()
-            .filter_map(|(partition, position)| {
-                let (next, end) = (position.next?, position.end?);
-                Some((*partition, Offset(next).distance_to(Offset(end))))
-            })
-            .collect()
+    /// Everything in Prometheus' text format. `ready` is `health`'s to say.
+    #[must_use]
+    pub fn render(&self, ready: bool) -> String {
+        exposition::text(&self.snapshot(), &ProcessNow::read(), ready)
     }
-
-    /// Everything in Prometheus' text format.
-    pub fn render(&self) -> String {
-        metrics::with_local_recorder(&self.recorder, || self.publish());
-        self.handle.render()
-    }
-
-    fn publish(&self) {
-        for (table, rows) in self.tables.iter().zip(&self.rows) {
-            metrics::counter!("storage_consumer_rows_stored_total", "table" => table.clone())
-                .absolute(rows.get());
-        }
-        for (reason, count) in Reason::ALL.iter().zip(&self.reasons) {
-            metrics::counter!("storage_consumer_dead_letters_total", "reason" => reason.as_str())
-                .absolute(count.get());
-        }
-        let statistics = self.statistics();
-        let counters = [
-            (
-                "storage_consumer_messages_consumed_total",
-                statistics.total_consumed,
-            ),
-            ("storage_consumer_messages_skipped_total", self.skipped.get()),
-            ("storage_consumer_unknown_type_total", statistics.unknown_type),
-            ("storage_consumer_parse_errors_total", statistics.parse_errors),
-            ("storage_consumer_insert_errors_total", statistics.insert_errors),
-            ("storage_consumer_batches_total", self.batches.get()),
-            ("storage_consumer_fences_missed_total", self.fences_missed.get()),
-            ("storage_consumer_rebalances_total", self.rebalances.get()),
-            ("storage_consumer_offsets_lost_total", self.offsets_lost.get()),
-        ];
-        for (name, value) in counters {
-            metrics::counter!(name).absolute(value);
-        }
-        for (cause, count) in &*self.retries.lock().expect("not poisoned") {
-            metrics::counter!("storage_consumer_retries_total", "sqlstate" => cause.clone()).absolute(*count);
-        }
-        for (name, count) in &*self.unmapped_fields.lock().expect("not poisoned") {
-            metrics::counter!("storage_consumer_unmapped_fields_total", "field" => name.clone())
-                .absolute(*count);
-        }
-        for (partition, lag) in self.lags() {
-            metrics::gauge!("storage_consumer_lag_messages", "partition" => partition.to_string())
-                .set(as_float(lag));
-        }
-    }
-}
-
-impl Histograms {
-    fn new() -> Self {
-        describe();
-        Self {
-            latency: metrics::histogram!("storage_consumer_latency_seconds"),
-            batch_messages: metrics::histogram!("storage_consumer_batch_messages"),
-            batch_bytes: metrics::histogram!("storage_consumer_batch_bytes"),
-            phases: PHASES
-                .map(|phase| metrics::histogram!("storage_consumer_phase_seconds", "phase" => phase)),
-        }
-    }
-}
-
-fn describe() {
-    use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
-    counter!(
-        "storage_consumer_messages_consumed_total",
-        "Messages whose fate is committed"
-    );
-    counter!("storage_consumer_rows_stored_total", "Rows committed, by table");
-    counter!(
-        "storage_consumer_dead_letters_total",
-        "Messages kept in dead_letters, by reason"
-    );
-    counter!(
-        "storage_consumer_messages_skipped_total",
-        "Messages left out on purpose"
-    );
-    counter!(
-        "storage_consumer_unknown_type_total",
-        "Messages whose type has no route"
-    );
-    counter!(
-        "storage_consumer_parse_errors_total",
-        "Messages that could not be decoded"
-    );
-    counter!(
-        "storage_consumer_insert_errors_total",
-        "Rows that PostgreSQL refused"
-    );
-    counter!("storage_consumer_batches_total", "Transactions committed");
-    counter!(
-        "storage_consumer_fences_missed_total",
-        "Batches given up because another consumer was faster"
-    );
-    counter!(
-        "storage_consumer_rebalances_total",
-        "Assignments given or taken by the group"
-    );
-    counter!(
-        "storage_consumer_offsets_lost_total",
-        "Offsets that retention removed before they were read"
-    );
-    counter!(
-        "storage_consumer_retries_total",
-        "Attempts that PostgreSQL did not take, by SQLSTATE"
-    );
-    counter!(
-        "storage_consumer_unmapped_fields_total",
-        "Fields that no column takes, by name"
-    );
-    gauge!(
-        "storage_consumer_lag_messages",
-        "Messages in Kafka that are not stored yet, by partition"
-    );
-    histogram!(
-        "storage_consumer_latency_seconds",
-        Unit::Seconds,
-        "From the broker's timestamp to the commit"
-    );
-    histogram!("storage_consumer_batch_messages", "Messages in a committed batch");
-    histogram!(
-        "storage_consumer_batch_bytes",
-        Unit::Bytes,
-        "Bytes that a committed batch occupied"
-    );
-    histogram!(
-        "storage_consumer_phase_seconds",
-        Unit::Seconds,
-        "Duration of each step of a transaction"
-    );
 }
 
 /// Counts are far below 2^53, where floats stop being exact.

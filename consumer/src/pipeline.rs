@@ -84,9 +84,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut stopping = stop_requests(&config, Arc::clone(&stop)).map_err(RunError::System)?;
     let routes = config.table_routes();
     let health = Arc::new(Health::new(config.workers, config.batch.interval, started));
-    let metrics = Arc::new(Metrics::new(
-        routes.tables().iter().map(ToString::to_string).collect(),
-    ));
+    let tables = routes.tables().iter().map(ToString::to_string).collect();
+    let metrics = Arc::new(Metrics::new(tables, buffer_limit(&config)));
     if let Some(address) = config.http_listen {
         let listener = http::bind(address)
             .await
@@ -211,6 +210,12 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
     }
 }
 
+/// The bytes that all workers may hold together: two batches each, and what its Kafka client fetches ahead.
+fn buffer_limit(config: &Config) -> u64 {
+    let batches = 2 * config.batch.max_bytes as u64;
+    u64::from(config.workers) * (batches + consume::fetched_ahead(&config.kafka))
+}
+
 /// Starts one worker; what it is given back tells how it ended.
 fn start_worker(
     config: &Config,
@@ -226,6 +231,7 @@ fn start_worker(
     let (outcomes_of_store, outcomes) = std::sync::mpsc::channel();
     let (tell_end, ended) = oneshot::channel();
     let parts = Parts {
+        worker: number,
         kafka: config.kafka.clone(),
         batch: config.batch,
         routing: routing(),

@@ -1,6 +1,6 @@
 //! Owns the statistics line: the counts since the start, with the keys that dashboards and scripts know.
 
-use super::{Count, Metrics, as_float};
+use super::{Metrics, Snapshot, as_float};
 use crate::dead_letter::Reason;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -27,33 +27,38 @@ pub struct Statistics {
 impl Metrics {
     /// The counts as they are now.
     pub fn statistics(&self) -> Statistics {
+        self.snapshot().statistics()
+    }
+}
+
+impl Snapshot {
+    /// The counts, as the statistics line tells them.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let settled = &self.settled;
         let by_reason = |wanted: &dyn Fn(Reason) -> bool| -> u64 {
             Reason::ALL
                 .iter()
-                .zip(&self.reasons)
+                .zip(settled.dead_letters)
                 .filter(|(reason, _)| wanted(**reason))
-                .map(|(_, count)| count.get())
+                .map(|(_, count)| count)
                 .sum()
         };
-        let rows: Vec<(String, u64)> = self
-            .tables
-            .iter()
-            .cloned()
-            .zip(self.rows.iter().map(Count::get))
-            .collect();
-        let dead_letters = by_reason(&|_| true);
         Statistics {
-            total_consumed: rows.iter().map(|(_, rows)| rows).sum::<u64>()
-                + dead_letters
-                + self.skipped.get(),
-            rows,
+            total_consumed: settled.messages,
+            rows: self
+                .tables
+                .iter()
+                .cloned()
+                .zip(settled.rows.iter().copied())
+                .collect(),
             parse_errors: by_reason(&|reason| {
                 !matches!(reason, Reason::UnknownType | Reason::RejectedByDatabase)
             }),
             insert_errors: by_reason(&|reason| reason == Reason::RejectedByDatabase),
-            unknown_type: self.unknown_type.get(),
-            dead_letters,
-            lag: self.lags().values().sum(),
+            unknown_type: settled.unknown_type,
+            dead_letters: settled.all_dead_letters(),
+            lag: self.lag(),
         }
     }
 }
@@ -112,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_lines_have_the_keys_that_scripts_know() {
-        let before = Metrics::new(vec!["server_metrics".into(), "gpu_metrics".into()]).statistics();
+        let before = Metrics::new(vec!["server_metrics".into(), "gpu_metrics".into()], 0).statistics();
         let now = Statistics {
             total_consumed: 500,
             lag: 7,

@@ -147,10 +147,7 @@ impl Batch {
     /// How many messages had a type without a route, skipped ones included.
     #[must_use]
     pub fn unknown_types(&self) -> u64 {
-        self.messages
-            .iter()
-            .filter(|message| message.unknown_type)
-            .count() as u64
+        self.kept().filter(|message| message.unknown_type).count() as u64
     }
 
     /// How many dead letters there are for each reason, in the order of `Reason::ALL`.
@@ -164,9 +161,14 @@ impl Batch {
         })
     }
 
-    /// The timestamps of its messages, in milliseconds since the Unix epoch.
-    pub fn timestamps(&self) -> impl Iterator<Item = i64> {
-        self.kept().filter_map(|message| message.timestamp_ms)
+    /// Of each message the bytes of its payload, and Kafka's timestamp in milliseconds since the Unix epoch.
+    pub fn measures(&self) -> impl Iterator<Item = (usize, Option<i64>)> {
+        self.kept().map(|message| {
+            (
+                message.payload.as_ref().map_or(0, ExactSizeIterator::len),
+                message.timestamp_ms,
+            )
+        })
     }
 
     fn kept(&self) -> impl Iterator<Item = &Message> {

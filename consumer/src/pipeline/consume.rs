@@ -7,6 +7,7 @@ mod start; // what only Kafka knows: where a partition starts, what its log hold
 mod poll; // messages into the filling batch
 
 pub use self::client::check_properties;
+pub(super) use self::client::fetched_ahead;
 
 use super::commit::Advisory;
 use super::exchange::{Command, Outcome, StoreError};
@@ -15,7 +16,7 @@ use super::rebalance::{Context, KafkaConsumer};
 use super::routing::Routing;
 use crate::config::{BatchConfig, KafkaConfig};
 use crate::health::WorkerHealth;
-use crate::metrics::Metrics;
+use crate::metrics::{Buffered, Metrics};
 use crate::table::SharedTables;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
@@ -56,6 +57,7 @@ pub enum ConsumeError {
 
 /// What a consume loop works with.
 pub(super) struct Parts {
+    pub(super) worker: u16,
     pub(super) kafka: KafkaConfig,
     pub(super) batch: BatchConfig,
     pub(super) routing: Routing,
@@ -70,6 +72,7 @@ pub(super) struct Parts {
 
 /// A worker's consume loop.
 pub(super) struct Consume {
+    worker: u16,
     kafka: KafkaConfig,
     consumer: KafkaConsumer,
     flow: Flow,
@@ -85,12 +88,16 @@ pub(super) struct Consume {
     kafka_error_told: Option<Instant>,
     /// When the session last timed out.
     lost_at: Option<Instant>,
+    /// How long the filling batch's messages took to be taken, decoded and encoded; and those of the one in the store.
+    decoding: Duration,
+    decoded: Duration,
 }
 
 impl Consume {
     pub(super) fn new(parts: Parts) -> Result<Self, ConsumeError> {
         Ok(Self {
-            consumer: join(&parts.kafka, &parts.health, &parts.metrics)?,
+            consumer: join(&parts.kafka, parts.worker, &parts.health, &parts.metrics)?,
+            worker: parts.worker,
             kafka: parts.kafka,
             flow: Flow::new(parts.batch, parts.routing, parts.tables),
             advisory: Advisory::default(),
@@ -104,6 +111,8 @@ impl Consume {
             paused: false,
             kafka_error_told: None,
             lost_at: None,
+            decoding: Duration::ZERO,
+            decoded: Duration::ZERO,
         })
     }
 
@@ -120,15 +129,19 @@ impl Consume {
             if let Some(news) = self.consumer.context().take_news() {
                 self.advisory.confirm(&news.committed);
                 self.flow.pass_ends(&news.ends, now);
+                self.tell_what_is_held();
             }
             // A member that has lost its place in the group would only be refused.
             if self.advisory.is_due(now) && self.health.joined() {
                 self.tell_kafka(now);
             }
-            if self.poll(now)? {
+            let polled = Instant::now();
+            let more = self.poll(now)?;
+            now = Instant::now();
+            self.decoding += now - polled;
+            if more {
                 continue;
             }
-            now = Instant::now();
             if !self.flow.has_command(now) {
                 let due = self
                     .flow
@@ -154,6 +167,7 @@ impl Consume {
         match outcome {
             Outcome::Loaded(offsets) => self.take_positions(&offsets, now),
             Outcome::Stored(batch) => {
+                self.metrics.batch_decoded(self.decoded);
                 for range in batch.ranges() {
                     self.advisory.stored(range.partition, range.next);
                 }
@@ -171,7 +185,25 @@ impl Consume {
                 tracing::warn!(field, "events have a field that no column takes; it is left out");
             }
         }
+        if matches!(command, Command::Store(_)) {
+            self.decoded = std::mem::take(&mut self.decoding);
+        }
         self.commands.send(command).map_err(|_| ConsumeError::StoreGone)
+    }
+
+    /// Once a second, when the client has told its statistics.
+    fn tell_what_is_held(&self) {
+        let paused = if self.paused {
+            self.flow.assignment().known().count() as u64
+        } else {
+            0
+        };
+        let held = self.flow.held();
+        let batches = Buffered {
+            messages: held.messages as u64,
+            bytes: held.bytes as u64,
+        };
+        self.metrics.worker_holds(self.worker, batches, paused);
     }
 
     fn tell_kafka(&mut self, now: Instant) {
@@ -213,10 +245,16 @@ impl Consume {
 /// group wakes it.
 fn join(
     kafka: &KafkaConfig,
+    worker: u16,
     health: &Arc<WorkerHealth>,
     metrics: &Arc<Metrics>,
 ) -> Result<KafkaConsumer, ConsumeError> {
-    let context = Context::new(kafka.topic.clone(), Arc::clone(health), Arc::clone(metrics));
+    let context = Context::new(
+        kafka.topic.clone(),
+        worker,
+        Arc::clone(health),
+        Arc::clone(metrics),
+    );
     let mut consumer = client::create(kafka, context).map_err(ConsumeError::Client)?;
     let thread = std::thread::current();
     consumer.set_nonempty_callback(move || thread.unpark());

@@ -37,7 +37,14 @@ struct InFlight {
     partitions: Vec<Partition>,
     /// When the oldest message of the batch came; `None` where it is no batch.
     oldest: Option<Instant>,
-    messages: usize,
+    held: Held,
+}
+
+/// What batches hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
 }
 
 /// A position that lay outside of its partition's log.
@@ -49,6 +56,15 @@ pub(super) enum Gap {
     Beyond { from: Offset, going_on_at: Offset },
     /// The log is not the one that it was taken from.
     OtherLog { from: Offset, going_on_at: Offset },
+}
+
+impl Held {
+    fn of(batch: &Batch) -> Self {
+        Self {
+            messages: batch.len(),
+            bytes: batch.bytes(),
+        }
+    }
 }
 
 /// The decisions of one worker.
@@ -330,12 +346,16 @@ impl Flow {
         }
         if !self.to_start.is_empty() {
             let offsets = std::mem::take(&mut self.to_start);
-            self.employ(offsets.iter().map(|(partition, _)| *partition).collect(), None, 0);
+            self.employ(
+                offsets.iter().map(|(partition, _)| *partition).collect(),
+                None,
+                Held::default(),
+            );
             Some(Command::Start(offsets))
         } else if self.may_load(now) {
             let partitions: Vec<Partition> = std::mem::take(&mut self.to_load).into_iter().collect();
             self.load_after = None;
-            self.employ(partitions, None, 0);
+            self.employ(partitions, None, Held::default());
             Some(Command::Load)
         } else {
             Some(self.seal())
@@ -379,15 +399,15 @@ impl Flow {
             .expect("the store is free, so the other batch is here");
         let batch = std::mem::replace(&mut self.filling, spare);
         let partitions = batch.ranges().iter().map(|range| range.partition).collect();
-        self.employ(partitions, batch.opened_at(), batch.len());
+        self.employ(partitions, batch.opened_at(), Held::of(&batch));
         Command::Store(batch)
     }
 
-    fn employ(&mut self, partitions: Vec<Partition>, oldest: Option<Instant>, messages: usize) {
+    fn employ(&mut self, partitions: Vec<Partition>, oldest: Option<Instant>, held: Held) {
         self.in_flight = Some(InFlight {
             partitions,
             oldest,
-            messages,
+            held,
         });
     }
 
@@ -398,7 +418,21 @@ impl Flow {
 
     /// Messages that are neither stored nor forgotten.
     pub(super) fn waiting(&self) -> usize {
-        self.filling.len() + self.in_flight.as_ref().map_or(0, |asked| asked.messages)
+        self.held().messages
+    }
+
+    /// What the batches hold, the one that is filled and the one in the store.
+    pub(super) fn held(&self) -> Held {
+        let filling = Held::of(&self.filling);
+        let stored = self
+            .in_flight
+            .as_ref()
+            .map(|asked| asked.held)
+            .unwrap_or_default();
+        Held {
+            messages: filling.messages + stored.messages,
+            bytes: filling.bytes + stored.bytes,
+        }
     }
 
     /// When the oldest of them came.

@@ -1,6 +1,8 @@
 //! Owns what librdkafka says of the group and is told in return: takes notes in its callbacks, and tells it what to read,
 //! from where, and what to give back. Knows rdkafka, never tokio-postgres; what is told, `flow` decides.
 
+mod client; // what the client says of itself
+
 use super::assignment::Assignment;
 use crate::health::WorkerHealth;
 use crate::metrics::Metrics;
@@ -29,6 +31,7 @@ pub(super) enum Decision {
 /// librdkafka's callbacks. They only take notes: what they say is carried out by the consume loop, outside of them.
 pub(super) struct Context {
     topic: String,
+    worker: u16,
     health: Arc<WorkerHealth>,
     metrics: Arc<Metrics>,
     decisions: Mutex<VecDeque<Decision>>,
@@ -48,9 +51,10 @@ pub(super) struct News {
 }
 
 impl Context {
-    pub(super) fn new(topic: String, health: Arc<WorkerHealth>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(topic: String, worker: u16, health: Arc<WorkerHealth>, metrics: Arc<Metrics>) -> Self {
         Self {
             topic,
+            worker,
             health,
             metrics,
             decisions: Mutex::default(),
@@ -114,6 +118,8 @@ impl ClientContext for Context {
             self.health
                 .set_joined(group.state == "up" && group.join_state == "steady");
         }
+        self.metrics
+            .client_says(self.worker, client::says(&statistics, &self.topic));
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
@@ -133,7 +139,7 @@ impl ClientContext for Context {
                 partition.hi_offset
             };
             if partition.partition >= 0 && end >= 0 {
-                self.metrics.partition_ends(number, Offset(end));
+                self.metrics.partition_ends(self.worker, number, Offset(end));
             }
         }
         *self.news.lock().expect("not poisoned") = Some(news);

@@ -2,6 +2,7 @@
 //! the connection in between. Decides what follows from each interruption; the transaction itself is `session`'s.
 
 mod session; // one connection: prepared statements, the transaction step by step
+mod event_time; // when events happened, for the numbers
 mod isolate; // finds the rows that PostgreSQL refuses
 mod trial; // the attempts at one request
 
@@ -12,7 +13,7 @@ use super::exchange::{Command, Outcome, StoreError};
 use super::routing::Routing;
 use crate::config::PostgresConfig;
 use crate::health::PostgresHealth;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stored};
 use crate::offsets::{Offset, Partition, are_stored};
 use crate::postgres::{self, Fault};
 use crate::table::SharedTables;
@@ -146,7 +147,7 @@ impl Store {
                 Ok(session) => match session.store(&batch, &sorted, &table_names).await {
                     Ok(phases) => {
                         self.answered(&trial);
-                        self.stored(&batch, phases);
+                        self.stored(&batch, &sorted, Some(phases));
                         self.fit_statement_timeout(phases);
                         recycle(&mut batch, &mut sorted);
                         return Ok(Outcome::Stored(batch));
@@ -160,7 +161,7 @@ impl Store {
                     Ok(true) => {
                         // The answer to our own COMMIT was lost on the way.
                         self.answered(&trial);
-                        self.stored(&batch, Phases::default());
+                        self.stored(&batch, &sorted, None);
                         recycle(&mut batch, &mut sorted);
                         return Ok(Outcome::Stored(batch));
                     }
@@ -422,9 +423,13 @@ impl Store {
         }
     }
 
-    fn stored(&self, batch: &Batch, phases: Phases) {
-        let metrics = &self.shared.metrics;
-        metrics.batch_stored(batch, phases.seconds());
+    fn stored(&self, batch: &Batch, sorted: &[SortedRows], phases: Option<Phases>) {
+        let stored = Stored {
+            phases: phases.map(Phases::all),
+            event_times: &event_time::sample(self.session.as_ref(), batch.generation(), sorted),
+        };
+        self.shared.metrics.batch_stored(batch, &stored);
+        let phases = phases.unwrap_or_default();
         tracing::debug!(
             messages = batch.len(),
             bytes = batch.bytes(),

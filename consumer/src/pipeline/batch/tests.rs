@@ -133,7 +133,7 @@ fn a_forgotten_partition_leaves_nothing_behind() {
     let sorted = batch.sort(0);
     assert_eq!(body(&sorted, 0..4), b"abcd");
     assert_eq!((batch.tally().consumed(), batch.len()), (4, 4));
-    assert_eq!((batch.replay(TOPIC).count(), batch.timestamps().count()), (4, 4));
+    assert_eq!((batch.replay(TOPIC).count(), batch.measures().count()), (4, 4));
     batch.forget(&|_| true);
     assert!(batch.is_empty() && batch.opened_at().is_none());
 }

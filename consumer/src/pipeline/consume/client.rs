@@ -28,6 +28,17 @@ pub fn check_properties(kafka: &KafkaConfig) -> Result<(), String> {
     }
 }
 
+/// The bytes that the client may fetch ahead.
+pub(in crate::pipeline) fn fetched_ahead(kafka: &KafkaConfig) -> u64 {
+    properties(kafka)
+        .get(FETCH_AHEAD)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
+}
+
+/// The property that bounds it, in KiB.
+const FETCH_AHEAD: &str = "queued.max.messages.kbytes";
+
 pub(super) fn create(kafka: &KafkaConfig, context: Context) -> KafkaResult<KafkaConsumer> {
     properties(kafka).create_with_context(context)
 }
@@ -44,7 +55,7 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
         .set("statistics.interval.ms", "1000")
         // Memory: what is fetched ahead, and what one answer of a broker may hold. An answer is compressed, and five
         // times as large when it is unpacked. A larger message comes all the same, alone.
-        .set("queued.max.messages.kbytes", "8192")
+        .set(FETCH_AHEAD, "8192")
         .set("fetch.max.bytes", "1048576")
         .set("fetch.message.max.bytes", "262144")
         // Without it, the client pauses a whole second whenever it has fetched ahead as much as it may.

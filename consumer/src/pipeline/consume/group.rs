@@ -50,13 +50,16 @@ impl Consume {
         match decision {
             Decision::Assigned(partitions) => {
                 tracing::info!(partitions = %Numbers(&partitions), "partitions assigned");
+                for partition in &partitions {
+                    self.metrics.partition_assigned(self.worker, *partition);
+                }
                 self.flow.assigned(partitions, now);
             }
             Decision::Revoked(partitions) => {
                 let lost = self.consumer.assignment_lost();
                 tracing::info!(partitions = %Numbers(&partitions), lost, "partitions revoked");
                 for partition in &partitions {
-                    self.metrics.partition_leaves(*partition);
+                    self.metrics.partition_leaves(self.worker, *partition);
                 }
                 self.flow.revoked(partitions, lost, now);
             }
@@ -100,9 +103,9 @@ impl Consume {
     pub(super) fn join_anew(&mut self, now: Instant) -> Result<(), ConsumeError> {
         self.consumer.context().close();
         for partition in self.flow.abandon(now) {
-            self.metrics.partition_leaves(partition);
+            self.metrics.partition_leaves(self.worker, partition);
         }
-        self.consumer = super::join(&self.kafka, &self.health, &self.metrics)?;
+        self.consumer = super::join(&self.kafka, self.worker, &self.health, &self.metrics)?;
         self.lost_at = None;
         Ok(())
     }
@@ -115,7 +118,11 @@ impl Consume {
                 offset = offset.0,
                 "partition starts at its stored offset"
             );
-            self.metrics.partition_starts(partition, offset);
+            let before = offsets
+                .get(&partition)
+                .and_then(|stored| stored.last_timestamp_ms);
+            self.metrics
+                .partition_starts(self.worker, partition, offset, before);
             // A consumer that was killed has perhaps not told it.
             self.advisory.stored(partition, offset);
         }

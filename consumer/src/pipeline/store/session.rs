@@ -66,17 +66,13 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    /// In the order in which the metrics name them.
-    pub(super) fn seconds(self) -> [f64; 4] {
-        self.all().map(|phase| phase.as_secs_f64())
-    }
-
     /// No statement took longer.
     pub(super) fn longest(self) -> Duration {
         self.all().into_iter().max().unwrap_or_default()
     }
 
-    fn all(self) -> [Duration; 4] {
+    /// In the order in which the metrics name them.
+    pub(super) fn all(self) -> [Duration; 4] {
         [self.fence, self.copy, self.dead_letters, self.commit]
     }
 }
