@@ -16,5 +16,6 @@ pub mod healthcheck; // the answer to `storage-consumer healthcheck`
 pub mod retry; // the pace of attempts
 pub mod metrics; // what was counted and measured
 pub mod health; // alive, ready, and why not
-pub mod http; // both, for probes and Prometheus
+pub mod status; // both as people are shown them, and the last 15 minutes
+pub mod http; // all of it: probes, Prometheus, /status and the page
 pub mod logging; // log lines as JSON or text, one each, whatever they hold
