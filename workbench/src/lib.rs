@@ -5,6 +5,7 @@ pub mod signals; // how the programs end
 mod usage; // what processes have used
 mod document; // what a command fills in
 pub mod program; // how programs with such settings start and end
+pub mod http; // one request to a program on this machine
 mod variables; // settings from the environment
 pub mod services; // real PostgreSQL and real Kafka on loopback
 mod load; // the generator on a thread of its own

@@ -20,11 +20,13 @@ pub mod proxy; // between a client and PostgreSQL: cuts, silence, lost answers
 mod java; // the JVM and Kafka's classes
 pub mod kafka; // Kafka brokers: one, or a cluster
 pub mod kafka_admin; // topics, records and the lag of groups, on any broker
+pub mod prometheus; // a Prometheus server, and promtool
 pub mod mock_kafka; // librdkafka's in-process broker, where no Java is at hand
 
 pub use kafka::Kafka;
 pub use mock_kafka::MockKafka;
 pub use postgres::Postgres;
+pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 
 /// What to do about a service that is not installed; part of every error that says so.

@@ -1,29 +1,11 @@
-//! Owns the consumer's HTTP answers: one request, and the numbers of `/metrics`, read from Prometheus' text format.
+//! Owns the numbers of the consumer's `/metrics`, read from Prometheus' text format.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
 use super::histogram::Histogram;
-
-/// The consumer is on this machine: whoever takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(1);
-
-/// One request: status and body.
-pub(super) fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
-    // HTTP 1.0: no chunks, and the answer's end is the connection's.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
-    let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok((status, body.to_owned()))
-}
+use crate::http::get;
 
 /// The numbers as they are now.
 pub(super) fn metrics(address: SocketAddr) -> anyhow::Result<Scrape> {

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use super::settings::Broker;
-use super::{Settings, say, scrape};
+use super::{Settings, say};
 use crate::generator;
+use crate::http;
 use crate::services::folder::Folder;
 use crate::services::ports::free_port;
 use crate::services::process::{Launch, Process};
@@ -123,7 +124,7 @@ impl Stage {
         let mut ended = None;
         let mut ready = false;
         wait_until(READY, || {
-            match scrape::get(self.http, "/ready") {
+            match http::get(self.http, "/ready") {
                 Ok((200, _)) => ready = true,
                 Ok((_, body)) => answer = body,
                 Err(error) => answer = format!("{error:#}"),

@@ -2,27 +2,16 @@
 
 use crate::consumer::{Consumer, PATIENCE, expect_settled, load, query};
 use crate::shared::{Scene, kafka, postgres};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 use workbench::generator::{Settings, publish};
+use workbench::http;
 use workbench::services::process::Signal;
 use workbench::services::{ports, wait_until};
 
 /// The status and the body of a GET.
 fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let status = answer.split(' ').nth(1)?.parse().ok()?;
-    Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    http::get_within(PATIENCE, SocketAddr::from(([127, 0, 0, 1], port)), path).ok()
 }
 
 #[test]
