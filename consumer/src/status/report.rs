@@ -330,7 +330,11 @@ fn lag(now: &Snapshot) -> Lag {
     let partitions = now.partitions.iter().map(|partition| Partition {
         partition: partition.partition.0,
         stored_offset: partition.next.map(|offset| offset.0),
-        end_offset: partition.end.map(|offset| offset.0),
+        // The end is heard of once a second: what was stored since lies before it, too.
+        end_offset: partition
+            .end
+            .max(partition.next.filter(|_| partition.end.is_some()))
+            .map(|offset| offset.0),
         messages: partition.lag,
         seconds: partition.lag_time.map(|time| tenth(time.as_secs_f64())),
     });

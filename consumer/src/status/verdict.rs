@@ -113,7 +113,7 @@ pub(super) fn verdict(now: &Snapshot, circumstances: &Circumstances<'_>) -> Verd
         );
     }
     let wait = match lag {
-        0 => "All that was heard of in Kafka is stored".to_owned(),
+        0 => "Nothing waits in Kafka".to_owned(),
         lag => format!("{} on the way", counted(lag, "message is", "messages are")),
     };
     let partitions = counted(now.partitions.len() as u64, "partition", "partitions");

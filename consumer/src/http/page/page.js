@@ -10,6 +10,9 @@ const $ = (id) => document.getElementById(id);
 const SILENCE = 5000;
 const MOST_POINTS = 180;
 
+/** What the plots show, in minutes: as much as there is. */
+const SPANS = [2, 5, 15];
+
 const state = { points: [], version: null, started: Date.now(), heard: 0, whole: false };
 
 // ---- texts and lists; nothing is touched that has not changed, so that focus and selection stay
@@ -75,7 +78,7 @@ const plots = [
     title: 'Rate',
     unit: 'messages/s',
     scale: 'linear',
-    least: 10,
+    least: 20,
     axis: count,
     lines: [{ name: 'stored', of: (point) => point.rate, tell: (value) => `${rate(value)}/s` }],
   }),
@@ -93,7 +96,7 @@ const plots = [
     title: 'Lag',
     unit: 'messages',
     scale: 'linear',
-    least: 10,
+    least: 20,
     axis: count,
     lines: [{ name: 'waiting in Kafka', of: (point) => point.lag, tell: count }],
   }),
@@ -130,7 +133,7 @@ function showVerdict({ verdict, reasons, findings, topic }) {
 
 function showFigures({ messages, latency, lag, dead_letters }) {
   text($('rate'), rate(messages.rate));
-  text($('rate-sub'), `${bytes(messages.payload_bytes_rate)}/s; since the start ${rate(messages.rate_since_start)}/s`);
+  text($('rate-sub'), `${bytes(messages.payload_bytes_rate)}/s of payloads`);
   const [number, unit] = timeParts(latency.now.p50_seconds ?? latency.since_start.p50_seconds);
   text($('latency'), number);
   text($('latency-unit'), unit);
@@ -142,7 +145,7 @@ function showFigures({ messages, latency, lag, dead_letters }) {
   text($('lag-sub'), lag.messages ? `the oldest waits for ${time(lag.seconds)}` : 'nothing waits in Kafka');
   text($('stored'), count(messages.stored));
   const skipped = messages.skipped ? `, ${count(messages.skipped)} left out` : '';
-  text($('stored-sub'), `of ${counted(messages.consumed, 'message', 'messages')}${skipped}`);
+  text($('stored-sub'), `of ${counted(messages.consumed, 'message', 'messages')}${skipped}, ${rate(messages.rate_since_start)}/s on average`);
   text($('dead'), count(dead_letters.count));
   text($('dead-unit'), dead_letters.count === 1 ? 'message' : 'messages');
   text($('dead-sub'), `${count(dead_letters.lately)} in the last 15 minutes`);
@@ -150,7 +153,7 @@ function showFigures({ messages, latency, lag, dead_letters }) {
 
 function showPartitions({ partitions, messages, seconds }) {
   text($('partitions-summary'), partitions.length
-    ? `${counted(partitions.length, 'partition', 'partitions')}; ${count(messages)} waiting, the oldest for ${time(seconds)}.`
+    ? `${counted(partitions.length, 'partition', 'partitions')}; ${messages ? `${counted(messages, 'message waits', 'messages wait')}, the oldest for ${time(seconds)}` : 'nothing waits'}.`
     : 'No partition is assigned to this process.');
   list($('partitions'), partitions, (it) => it.partition, () => row(5), (made, it) => {
     made.toggleAttribute('data-lags', it.messages > 0 && it.messages === Math.max(...partitions.map((other) => other.messages ?? 0)));
@@ -245,7 +248,11 @@ function showConfiguration(settings) {
 }
 
 function showPoints() {
-  plots.forEach((plot) => plot.show(state.points));
+  // A young process fills the plots, too.
+  const age = state.points.length ? state.points.at(-1).at_ms - state.points[0].at_ms : 0;
+  const span = SPANS.find((minutes) => age <= minutes * 60000) ?? SPANS.at(-1);
+  text($('minutes-title'), `The last ${span} minutes`);
+  plots.forEach((plot) => plot.show(state.points, span));
   // A row a minute: the newest point of each.
   const minutes = new Map(state.points.map((point) => [Math.floor(point.at_ms / 60000), point]));
   list($('minutes'), [...minutes.values()].reverse(), (point) => Math.floor(point.at_ms / 60000), () => row(6), (made, point) => {

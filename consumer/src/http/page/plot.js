@@ -1,8 +1,7 @@
-// A plot of the last 15 minutes, as SVG: axes, one or two lines, what is missing left out, a cursor for pointer and keys.
+// A plot of the last minutes, as SVG: axes, one or two lines, what is missing left out, a cursor for pointer and keys.
 
 import { NOTHING, clock } from './words.js';
 
-const SPAN = 15 * 60 * 1000;
 const LEFT = 58;
 const RIGHT = 8;
 const TOP = 8;
@@ -17,7 +16,7 @@ function svg(name, attributes = {}) {
 /** The next number that a person would put on an axis. */
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value * 0.9999);
+  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 0.9999);
 }
 
 /** From 0 to beyond the largest value. */
@@ -47,6 +46,7 @@ export class Plot {
   constructor({ title, unit, lines, scale, least = 1, axis }) {
     Object.assign(this, { title, unit, lines, scale, least, axis });
     this.points = [];
+    this.span = 15;
     this.cursor = null;
     this.figure = document.createElement('figure');
     this.figure.className = 'plot';
@@ -72,7 +72,9 @@ export class Plot {
     new ResizeObserver(() => this.draw()).observe(this.root);
   }
 
-  show(points) {
+  /** The points of the last minutes; the newest one stands at the right. */
+  show(points, span) {
+    this.span = span;
     // The cursor stays on its moment.
     const moment = this.points[this.cursor]?.at_ms;
     this.points = points;
@@ -89,7 +91,7 @@ export class Plot {
     const values = this.points.flatMap((point) => this.lines.map((line) => line.of(point)).filter((it) => it !== null));
     const scale = this.scale === 'log' ? logarithmic(values) : linear(values, this.least);
     const end = this.points.at(-1)?.at_ms ?? Date.now();
-    this.x = (at) => LEFT + (width - LEFT - RIGHT) * (1 - (end - at) / SPAN);
+    this.x = (at) => LEFT + (width - LEFT - RIGHT) * (1 - (end - at) / (this.span * 60000));
     this.y = (value) => TOP + (height - TOP - BOTTOM) * (1 - scale.at(value));
     const base = height - BOTTOM;
     const drawn = [];
@@ -101,10 +103,12 @@ export class Plot {
       label.textContent = this.axis(value);
       drawn.push(label);
     }
-    for (const minutes of [15, 10, 5, 0]) {
-      const label = svg('text', { x: this.x(end - minutes * 60000), y: height - 5, 'text-anchor': minutes ? (minutes === 15 ? 'start' : 'middle') : 'end' });
-      label.textContent = minutes ? `${minutes} min ago` : 'now';
-      if (minutes !== 10 || width > 260) drawn.push(label);
+    const step = this.span === 15 ? 5 : 1;
+    for (let minutes = 0; minutes <= this.span; minutes += step) {
+      const anchor = minutes === 0 ? 'end' : minutes === this.span ? 'start' : 'middle';
+      const label = svg('text', { x: this.x(end - minutes * 60000), y: height - 5, 'text-anchor': anchor });
+      label.textContent = minutes ? `\u2212${minutes} min` : 'now';
+      drawn.push(label);
     }
     drawn.push(...this.away(base));
     this.lines.forEach((line, place) => {
@@ -179,7 +183,7 @@ export class Plot {
       const values = this.points.map((point) => line.of(point)).filter((value) => value !== null);
       return values.length ? `${line.name} from ${line.tell(Math.min(...values))} to ${line.tell(Math.max(...values))}` : `${line.name}: nothing`;
     });
-    return `${this.title} over the last 15 minutes, ${this.unit}. Now ${this.told(newest)}. ${range.join('; ')}. Arrow keys move a cursor; the table below has the same.`;
+    return `${this.title} over the last ${this.span} minutes, ${this.unit}. Now ${this.told(newest)}. ${range.join('; ')}. Arrow keys move a cursor; the table below has the same.`;
   }
 
   point(x) {
