@@ -167,3 +167,6 @@ fn micro(seconds: f64) -> f64 {
 fn as_float(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests;

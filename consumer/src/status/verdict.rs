@@ -128,7 +128,7 @@ pub(super) fn verdict(now: &Snapshot, circumstances: &Circumstances<'_>) -> Verd
     is(
         State::KeepingUp,
         "Keeping up",
-        format!("{wait}, in {partitions}; {committed}."),
+        format!("{wait} ({partitions}); {committed}."),
     )
 }
 

@@ -1,6 +1,7 @@
 //! The status page and `/status`, as a person's browser and a stranger meet them.
 
 mod browser; // a real Chromium
+mod photograph; // the pictures of the README
 
 use self::browser::browser;
 use crate::consumer::{Consumer, PATIENCE, expect_settled, load, while_load_flows};

@@ -133,7 +133,7 @@ function showVerdict({ verdict, reasons, findings, topic }) {
 
 function showFigures({ messages, latency, lag, dead_letters }) {
   text($('rate'), rate(messages.rate));
-  text($('rate-sub'), `${bytes(messages.payload_bytes_rate)}/s of payloads`);
+  text($('rate-sub'), `${rate(messages.rate_since_start)}/s on average; ${bytes(messages.payload_bytes_rate)}/s`);
   const [number, unit] = timeParts(latency.now.p50_seconds ?? latency.since_start.p50_seconds);
   text($('latency'), number);
   text($('latency-unit'), unit);
@@ -145,7 +145,7 @@ function showFigures({ messages, latency, lag, dead_letters }) {
   text($('lag-sub'), lag.messages ? `the oldest waits for ${time(lag.seconds)}` : 'nothing waits in Kafka');
   text($('stored'), count(messages.stored));
   const skipped = messages.skipped ? `, ${count(messages.skipped)} left out` : '';
-  text($('stored-sub'), `of ${counted(messages.consumed, 'message', 'messages')}${skipped}, ${rate(messages.rate_since_start)}/s on average`);
+  text($('stored-sub'), `of ${counted(messages.consumed, 'message', 'messages')}${skipped}`);
   text($('dead'), count(dead_letters.count));
   text($('dead-unit'), dead_letters.count === 1 ? 'message' : 'messages');
   text($('dead-sub'), `${count(dead_letters.lately)} in the last 15 minutes`);
@@ -252,6 +252,7 @@ function showPoints() {
   const age = state.points.length ? state.points.at(-1).at_ms - state.points[0].at_ms : 0;
   const span = SPANS.find((minutes) => age <= minutes * 60000) ?? SPANS.at(-1);
   text($('minutes-title'), `The last ${span} minutes`);
+  $('away-key').hidden = state.points.every((point) => point.ready);
   plots.forEach((plot) => plot.show(state.points, span));
   // A row a minute: the newest point of each.
   const minutes = new Map(state.points.map((point) => [Math.floor(point.at_ms / 60000), point]));

@@ -1,5 +1,7 @@
 //! A real Chromium without a screen, driven through chromedriver: one for all tests, which take turns.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -174,6 +176,13 @@ impl Browser {
     pub(crate) fn resize(&self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    /// The window as a PNG.
+    pub(crate) fn photograph(&self) -> Vec<u8> {
+        let picture = self.devtools("Page.captureScreenshot", &json!({"format": "png"}));
+        let picture = picture["data"].as_str().expect("a text");
+        BASE64_STANDARD.decode(picture).expect("Chromium writes base64")
     }
 
     /// What the browser has complained of since the last call: errors of scripts, violations of the policy, what could not
