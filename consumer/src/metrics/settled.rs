@@ -97,11 +97,13 @@ pub struct Settled {
     pub phases: [Distribution; PHASES.len()],
 }
 
-/// What a batch's messages add up to, each looked at once.
+/// What a batch's messages add up to.
 pub(super) struct Held {
     messages: u64,
     payload_bytes: u64,
     latency: Distribution,
+    dead_letters: [u64; Reason::ALL.len()],
+    unknown_type: u64,
 }
 
 impl Held {
@@ -111,6 +113,8 @@ impl Held {
             messages: 0,
             payload_bytes: 0,
             latency: Distribution::new(&LATENCY),
+            dead_letters: batch.reasons(),
+            unknown_type: batch.unknown_types(),
         };
         for (payload_bytes, timestamp_ms) in batch.measures() {
             held.messages += 1;
@@ -150,11 +154,11 @@ impl Settled {
         for (table, rows) in self.rows.iter_mut().enumerate() {
             *rows += batch.rows(table) as u64;
         }
-        for (count, of_batch) in self.dead_letters.iter_mut().zip(batch.reasons()) {
+        for (count, of_batch) in self.dead_letters.iter_mut().zip(held.dead_letters) {
             *count += of_batch;
         }
         self.skipped += batch.tally().skipped;
-        self.unknown_type += batch.unknown_types();
+        self.unknown_type += held.unknown_type;
         self.batches += 1;
         self.last_commit = Some(now);
         self.batch_messages.record(as_float(held.messages), 1);

@@ -1,14 +1,16 @@
 //! What is shipped to watch with: the metrics as Prometheus takes them, the alerts, the dashboard. On a real Prometheus.
 
-use crate::consumer::{Consumer, PATIENCE, count, load, while_load_flows};
+use crate::consumer::{Consumer, PATIENCE, count, expect_settled, load, while_load_flows};
 use crate::shared::{Scene, postgres};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
-use workbench::generator::{Config, Settings};
+use std::sync::atomic::AtomicBool;
+use workbench::generator::{Config, Settings, publish};
 use workbench::http;
 use workbench::services::prometheus::{Prometheus, program};
 use workbench::services::{ports, wait_until};
@@ -17,6 +19,10 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn file(path: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{path}")).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], ports::free_port().expect("a free port")))
 }
 
 /// A configuration with the shipped rules, that scrapes these targets.
@@ -56,32 +62,52 @@ fn promtool(arguments: &[&str], input: &str) {
     );
 }
 
-/// Every query of the dashboard, with what Grafana puts in for its variables.
+fn dashboard() -> Value {
+    serde_json::from_str(&file("deploy/grafana/dashboards/storage-consumer.json")).expect("it is JSON")
+}
+
+/// Every query of the dashboard's panels, with what Grafana puts in for its variables.
 fn queries() -> Vec<(String, String)> {
-    let dashboard: Value = serde_json::from_str(&file("deploy/grafana/dashboards/storage-consumer.json"))
-        .expect("the dashboard is JSON");
     let of_panel = |panel: &Value| -> Vec<(String, String)> {
         let title = panel["title"].as_str().unwrap_or_default().to_owned();
         let targets = panel["targets"].as_array().into_iter().flatten();
         targets
             .map(|target| {
                 let query = target["expr"].as_str().expect("a query");
-                let query = query
-                    .replace("$__rate_interval", "10s")
-                    .replace("$__range", "1m")
-                    .replace("$job", ".+")
-                    .replace("$instance", ".+");
-                assert!(!query.contains('$'), "{title}: a variable in {query}");
-                (title.clone(), query)
+                (title.clone(), filled_in(query))
             })
             .collect()
     };
-    let panels = dashboard["panels"].as_array().expect("panels");
+    let panels = dashboard()["panels"].take();
+    let panels = panels.as_array().expect("panels");
     panels.iter().flat_map(of_panel).collect()
 }
 
-/// The names of all metrics in Prometheus' text, without their suffixes.
-fn names(metrics: &str) -> BTreeSet<&str> {
+fn filled_in(query: &str) -> String {
+    let query = query
+        .replace("$__rate_interval", "10s")
+        .replace("$__range", "1m")
+        .replace("$job", ".+")
+        .replace("$instance", ".+");
+    assert!(!query.contains('$'), "a variable in {query}");
+    query
+}
+
+/// The names of metrics that a text speaks of, those of histograms without their suffixes.
+fn spoken_of(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("storage_consumer_") || word.starts_with("process_"))
+        .map(|word| {
+            ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| word.strip_suffix(suffix))
+                .unwrap_or(word)
+        })
+        .collect()
+}
+
+/// The names of all metrics in Prometheus' text, those of histograms without their suffixes.
+fn exported(metrics: &str) -> BTreeSet<&str> {
     metrics
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
@@ -91,8 +117,7 @@ fn names(metrics: &str) -> BTreeSet<&str> {
 #[test]
 fn prometheus_takes_every_number_and_the_dashboard_shows_them_all() {
     let scene = Scene::new("observed", 3);
-    let port = ports::free_port().expect("a free port");
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let address = free_address();
     let settings = Settings {
         rate: 800.0,
         malformed_ratio: 0.1,
@@ -135,6 +160,14 @@ fn prometheus_takes_every_number_and_the_dashboard_shows_them_all() {
             "these show nothing: {waiting:#?}\n{:?}",
             http::get(address, "/metrics")
         );
+        // What marks starts and alerts shows nothing as long as there are none.
+        for mark in dashboard()["annotations"]["list"].as_array().expect("marks") {
+            if let Some(query) = mark["expr"].as_str() {
+                prometheus
+                    .query(&filled_in(query))
+                    .unwrap_or_else(|error| panic!("{error:#}"));
+            }
+        }
         let broken = "storage_consumer_unaccounted_messages != 0";
         assert_eq!(prometheus.query(broken).expect("an answer"), Vec::<Value>::new());
     });
@@ -158,14 +191,102 @@ fn prometheus_takes_every_number_and_the_dashboard_shows_them_all() {
     consumer.stop();
 
     promtool(&["check", "metrics"], &metrics);
+    let exported = exported(&metrics);
+    let (rules, panels) = (
+        file("deploy/prometheus/alerts.yaml"),
+        file("deploy/grafana/dashboards/storage-consumer.json"),
+    );
+    let unknown: Vec<_> = spoken_of(&rules)
+        .into_iter()
+        .chain(spoken_of(&panels))
+        // The rules' head names them all.
+        .filter(|name| *name != "storage_consumer_" && !exported.contains(name))
+        .collect();
+    assert!(unknown.is_empty(), "no such metrics: {unknown:?}\n{metrics}");
     let readme = file("README.md");
-    for name in names(&metrics) {
+    for name in exported {
         let told = name.strip_prefix("storage_consumer_").unwrap_or(name);
         assert!(
-            told.starts_with("process_") || readme.contains(&format!("`{told}`")),
+            readme.contains(&format!("`{told}`")),
             "{name} is not in the README's table"
         );
     }
+}
+
+#[test]
+fn an_outage_shows_in_every_number_that_it_touches_and_leaves_none_behind() {
+    let (scene, mut own) = Scene::with_own_postgres("outage_numbers", 2);
+    let address = free_address();
+    let arguments = [
+        "--http-listen",
+        &address.to_string(),
+        "--max-batch-bytes",
+        "256KiB",
+    ];
+    let consumer = Consumer::start_on(&scene, &own, &arguments);
+    publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let shows = |wanted: &[(&str, RangeInclusive<f64>)]| {
+        let mut missing = Vec::new();
+        let all = wait_until(PATIENCE, || {
+            let (_, metrics) = http::get(address, "/metrics").expect("an answer");
+            missing.clear();
+            missing.extend(wanted.iter().filter(|(name, range)| {
+                let values: Vec<f64> = metrics
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("storage_consumer_")?.strip_prefix(name))
+                    .filter_map(|rest| rest.rsplit(' ').next()?.parse().ok())
+                    .collect();
+                values.is_empty() || !range.contains(&values.iter().sum())
+            }));
+            missing.is_empty()
+        });
+        assert!(
+            all,
+            "{missing:?}\n{:?}\n{}",
+            http::get(address, "/metrics"),
+            consumer.text()
+        );
+    };
+    let exactly = |sum: f64| sum..=sum;
+    let more_than = |sum: f64| sum.next_up()..=f64::INFINITY;
+    shows(&[("messages_consumed_total ", exactly(2000.0))]);
+    own.stop_fast().expect("it stops");
+    publish::run(&load(&scene, 4000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    shows(&[
+        ("ready ", exactly(0.0)),
+        ("lag_messages{", exactly(4000.0)),
+        ("lag_seconds{", more_than(0.0)),
+        ("retries_total{", more_than(0.0)),
+        ("partitions_assigned ", exactly(2.0)),
+        ("partitions_paused ", exactly(2.0)),
+        // A batch as large as it may be is filled, another one is in the store.
+        ("buffered_bytes{buffer=\"batches\"}", more_than(256.0 * 1024.0)),
+        ("buffered_messages{buffer=\"kafka_client\"}", more_than(0.0)),
+        ("messages_consumed_total ", exactly(2000.0)),
+    ]);
+    own.restart().expect("it starts");
+    shows(&[
+        ("ready ", exactly(1.0)),
+        ("lag_messages{", exactly(0.0)),
+        ("lag_seconds{", exactly(0.0)),
+        ("partitions_paused ", exactly(0.0)),
+        ("buffered_bytes{", exactly(0.0)),
+        ("buffered_messages{", exactly(0.0)),
+        ("messages_consumed_total ", exactly(6000.0)),
+        ("unaccounted_messages ", exactly(0.0)),
+    ]);
+    expect_settled(&scene, &own, &consumer, 6000);
+    // Each batch has been decoded, and its decoding told with its commit.
+    let value = |name: &str| {
+        let (_, metrics) = http::get(address, "/metrics").expect("an answer");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.trim().to_owned())
+    };
+    assert_eq!(
+        value("storage_consumer_phase_seconds_count{phase=\"decode\"}"),
+        value("storage_consumer_batches_total")
+    );
+    consumer.stop();
 }
 
 #[test]
@@ -251,8 +372,7 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn the_dashboard_is_laid_out_and_says_of_each_panel_what_it_shows() {
-    let dashboard: Value = serde_json::from_str(&file("deploy/grafana/dashboards/storage-consumer.json"))
-        .expect("the dashboard is JSON");
+    let dashboard = dashboard();
     let mut ids = BTreeSet::new();
     let mut taken = BTreeSet::new();
     for panel in dashboard["panels"].as_array().expect("panels") {
