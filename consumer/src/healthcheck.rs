@@ -24,8 +24,8 @@ pub fn run(http_listen: Option<SocketAddr>, live: bool) -> u8 {
     let (code, text) = match http_listen {
         None => (1, "nobody to ask: --http-listen (HTTP_LISTEN) is off".to_owned()),
         Some(address) => match ask(reachable(address), question) {
-            Ok(None) => (0, question.to_owned()),
-            Ok(Some(reasons)) => (1, format!("not {question}: {reasons}")),
+            Ok(reasons) if reasons.is_empty() => (0, question.to_owned()),
+            Ok(reasons) => (1, format!("not {question}: {}", reasons.join("; "))),
             Err(error) => (
                 1,
                 format!(
@@ -49,8 +49,8 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// `None` for yes, otherwise why not.
-fn ask(address: SocketAddr, question: &str) -> io::Result<Option<String>> {
+/// Nothing for yes, otherwise why not.
+fn ask(address: SocketAddr, question: &str) -> io::Result<Vec<String>> {
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
@@ -58,7 +58,7 @@ fn ask(address: SocketAddr, question: &str) -> io::Result<Option<String>> {
     write!(stream, "GET /{question} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(LONGEST).read_to_end(&mut answer)?;
-    verdict(&String::from_utf8_lossy(&answer)).ok_or_else(|| {
+    reasons(&String::from_utf8_lossy(&answer)).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
             "it speaks otherwise than storage-consumer does",
@@ -66,16 +66,13 @@ fn ask(address: SocketAddr, question: &str) -> io::Result<Option<String>> {
     })
 }
 
-/// `Some(None)` for yes, `Some(reasons)` for no, `None` for something that we did not write.
-fn verdict(answer: &str) -> Option<Option<String>> {
+/// The reasons in an answer; `None` for one that we did not write.
+fn reasons(answer: &str) -> Option<Vec<String>> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?;
-    let answer: Answer = serde_json::from_str(body).ok()?;
-    match status {
-        "200" => Some(None),
-        "503" => Some(Some(answer.reasons.join("; "))),
-        _ => None,
-    }
+    let Answer { reasons } = serde_json::from_str(body).ok()?;
+    let expected = if reasons.is_empty() { "200" } else { "503" };
+    (status == expected).then_some(reasons)
 }
 
 #[cfg(test)]
@@ -85,15 +82,15 @@ mod tests {
     #[test]
     fn the_answer_is_read() {
         let answer =
-            |status: &str, body: &str| verdict(&format!("HTTP/1.0 {status} X\r\na: b\r\n\r\n{body}"));
-        assert_eq!(answer("200", r#"{"ready":true,"reasons":[]}"#), Some(None));
+            |status: &str, body: &str| reasons(&format!("HTTP/1.0 {status} X\r\na: b\r\n\r\n{body}"));
+        assert_eq!(answer("200", r#"{"ready":true,"reasons":[]}"#), Some(Vec::new()));
         assert_eq!(
             answer("503", r#"{"ready":false,"reasons":["a","b"]}"#),
-            Some(Some("a; b".to_owned()))
+            Some(vec!["a".to_owned(), "b".to_owned()])
         );
         assert_eq!(answer("200", "<html>a stranger</html>"), None);
         assert_eq!(answer("404", r#"{"reasons":[]}"#), None);
-        assert_eq!(verdict("no HTTP"), None);
+        assert_eq!(reasons("no HTTP"), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! and nothing of the pipeline.
 
 mod guard; // headers, and the names that the page answers to
+mod connections; // so many at once
 mod events; // the state as server-sent events
 mod page; // the files of the status page
 
@@ -40,10 +41,10 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, sources: Sources) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, sources: Sources) {
     let events = Events::new();
     tokio::spawn(events.clone().write(Arc::clone(&sources.status)));
-    axum::serve(listener, router(sources, events)).await
+    connections::serve(listener, router(sources, events)).await;
 }
 
 fn router(sources: Sources, events: Events) -> Router {

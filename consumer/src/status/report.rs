@@ -82,7 +82,8 @@ struct Lag {
 
 #[derive(Debug, Serialize)]
 struct Partition {
-    partition: i32,
+    #[serde(rename = "partition")]
+    number: i32,
     stored_offset: Option<i64>,
     end_offset: Option<i64>,
     messages: Option<u64>,
@@ -112,7 +113,8 @@ struct Batches {
 
 #[derive(Debug, Serialize)]
 struct Phase {
-    phase: &'static str,
+    #[serde(rename = "phase")]
+    name: &'static str,
     /// Over the last 10 seconds.
     mean_seconds: Option<f64>,
     mean_seconds_since_start: Option<f64>,
@@ -328,7 +330,7 @@ impl<'a> Report<'a> {
 
 fn lag(now: &Snapshot) -> Lag {
     let partitions = now.partitions.iter().map(|partition| Partition {
-        partition: partition.partition.0,
+        number: partition.partition.0,
         stored_offset: partition.next.map(|offset| offset.0),
         // The end is heard of once a second: what was stored since lies before it, too.
         end_offset: partition
@@ -360,8 +362,8 @@ fn batches(now: &Snapshot, window: &Window) -> Batches {
         messages_mean_since_start: settled.batch_messages.mean().map(tenth),
         bytes_mean_since_start: settled.batch_bytes.mean().map(f64::round),
         phases: phases
-            .map(|(((_, phase), since_start), lately)| Phase {
-                phase,
+            .map(|(((_, name), since_start), lately)| Phase {
+                name,
                 mean_seconds: lately.mean().map(micro),
                 mean_seconds_since_start: since_start.mean().map(micro),
                 p99_seconds_since_start: since_start.quantile(0.99).map(micro),

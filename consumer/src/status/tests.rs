@@ -70,9 +70,9 @@ fn paths(path: &str, value: &Value, found: &mut BTreeSet<String>) {
                 !items.is_empty(),
                 "nothing in {path}: this test does not see its fields"
             );
-            items
-                .iter()
-                .for_each(|item| paths(&format!("{path}[]"), item, found));
+            for item in items {
+                paths(&format!("{path}[]"), item, found);
+            }
         }
         _ => drop(found.insert(path.to_owned())),
     }

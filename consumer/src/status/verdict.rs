@@ -244,7 +244,7 @@ mod tests {
     fn snapshot(lag: i64, age: Duration) -> Snapshot {
         let metrics = Metrics::new(vec!["t".to_owned()], 0);
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("after the epoch");
-        let stored_ms = i64::try_from((since_epoch - age).as_millis()).expect("fits");
+        let stored_ms = i64::try_from(since_epoch.saturating_sub(age).as_millis()).expect("fits");
         metrics.partition_assigned(0, Partition(0));
         metrics.partition_starts(0, Partition(0), Offset(10), Some(stored_ms));
         metrics.partition_ends(0, Partition(0), Offset(10 + lag));
@@ -277,7 +277,7 @@ mod tests {
     fn behind_says_by_how_much_and_where_it_is_going() {
         let of = |before: Option<u64>, rate: f64| {
             let circumstances = Circumstances {
-                lag_before: before.map(|lag| (lag, Duration::from_secs(60))),
+                lag_before: before.map(|lag| (lag, Duration::from_mins(1))),
                 rate,
                 ..circumstances(&[])
             };

@@ -15,7 +15,7 @@ use workbench::generator::Settings;
 use workbench::http;
 use workbench::services::{ports, wait_until};
 
-/// Tab, as WebDriver writes it.
+/// Tab, as `WebDriver` writes it.
 const TAB: char = '\u{e004}';
 
 fn free_address() -> SocketAddr {
@@ -320,6 +320,8 @@ fn strangers_names_are_refused_and_watchers_are_bounded() {
             assert!(!head.contains("access-control-"), "{head}");
         }
     }
+    let mut silent = TcpStream::connect(address).expect("a connection");
+    silent.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     for path in ["/live", "/ready", "/metrics"] {
         assert_eq!(
             ask(path, "evil.example").0,
@@ -352,5 +354,7 @@ fn strangers_names_are_refused_and_watchers_are_bounded() {
         std::thread::sleep(Duration::from_millis(50));
         watch().1 == "200"
     }));
+    let said = silent.read(&mut some).expect("who asks nothing is not kept");
+    assert_eq!(said, 0);
     consumer.stop();
 }
