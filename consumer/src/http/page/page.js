@@ -155,8 +155,9 @@ function showPartitions({ partitions, messages, seconds }) {
   text($('partitions-summary'), partitions.length
     ? `${counted(partitions.length, 'partition', 'partitions')}; ${messages ? `${counted(messages, 'message waits', 'messages wait')}, the oldest for ${time(seconds)}` : 'nothing waits'}.`
     : 'No partition is assigned to this process.');
+  const worst = partitions.reduce((most, it) => Math.max(most, it.messages ?? 0), 0);
   list($('partitions'), partitions, (it) => it.partition, () => row(5), (made, it) => {
-    made.toggleAttribute('data-lags', it.messages > 0 && it.messages === Math.max(...partitions.map((other) => other.messages ?? 0)));
+    made.toggleAttribute('data-lags', worst > 0 && it.messages === worst);
     cells(made, it.partition, count(it.messages), time(it.seconds), count(it.stored_offset), count(it.end_offset));
   });
 }
