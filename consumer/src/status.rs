@@ -124,7 +124,8 @@ impl Status {
         let snapshot = self.metrics.snapshot();
         let letters = self.metrics.newest_dead_letters();
         let reasons = self.health.not_ready(now);
-        let history = self.history.lock().expect("not poisoned");
+        let mut history = self.history.lock().expect("not poisoned");
+        history.is_ready(now, reasons.is_empty());
         let window = history.window();
         let lately = history.lately(&snapshot);
         let circumstances = Circumstances {

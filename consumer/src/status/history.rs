@@ -99,14 +99,19 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Takes note of a look.
-    pub(super) fn look(&mut self, now: Instant, snapshot: &Snapshot, ready: bool) {
+    /// Takes note of whether the process is ready: whoever asks has seen it, too.
+    pub(super) fn is_ready(&mut self, now: Instant, ready: bool) {
         self.was_ready |= ready;
         self.not_ready_since = if ready {
             None
         } else {
             self.not_ready_since.or(Some(now))
         };
+    }
+
+    /// Takes note of a look.
+    pub(super) fn look(&mut self, now: Instant, snapshot: &Snapshot, ready: bool) {
+        self.is_ready(now, ready);
         self.looks.push_back(Look {
             at: now,
             settled: snapshot.settled.clone(),

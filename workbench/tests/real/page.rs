@@ -342,6 +342,12 @@ fn strangers_names_are_refused_and_watchers_are_bounded() {
     let mut watchers: Vec<(TcpStream, String)> = (0..32).map(|_| watch()).collect();
     assert!(watchers.iter().all(|(_, status)| status == "200"));
     assert_eq!(watch().1, "503", "one too many");
+    // A page that finds no seat asks instead.
+    let browser = browser();
+    browser.open(&format!("http://{address}/"));
+    browser.wait("document.getElementById('connection').dataset.state === 'slow'");
+    browser.wait("document.getElementById('title').textContent === 'Keeping up'");
+    drop(browser);
     let (stream, _) = &mut watchers[7];
     let mut seen = String::new();
     let mut some = [0; 4096];

@@ -8,6 +8,9 @@ const $ = (id) => document.getElementById(id);
 
 /** Without an event for so long, in milliseconds, the connection is taken for lost. */
 const SILENCE = 5000;
+/** Where events are refused or lost, it is asked again after so long, in milliseconds: soon enough to be no silence. */
+const AGAIN = 2500;
+
 const MOST_POINTS = 180;
 
 /** What the plots show, in minutes: as much as there is. */
@@ -273,7 +276,7 @@ function addPoint(point) {
 
 let source = null;
 let lostSince = null;
-let nextTry = 0;
+let nextTry = Date.now() + AGAIN;
 
 function heard() {
   state.heard = Date.now();
@@ -335,7 +338,7 @@ function tellConnection() {
 function watch() {
   const now = Date.now();
   if (!document.hidden && now >= nextTry && (source?.readyState === EventSource.CLOSED || now - (state.heard || state.started) > SILENCE)) {
-    nextTry = now + 4000;
+    nextTry = now + AGAIN;
     fetchWhole();
     connect();
   }
