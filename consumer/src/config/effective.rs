@@ -57,7 +57,7 @@ fn held(setting: &'static Setting, typed: &Typed) -> Vec<Held> {
         return vec![match typed.first(setting.name) {
             Some(given) if setting.secret => is(HIDDEN.to_owned(), given.source.clone()),
             Some(given) => is(given.text.clone(), given.source.clone()),
-            None if setting.secret => is(HIDDEN.to_owned(), Source::Default),
+            None if setting.secret && !defaults(setting).is_empty() => is(HIDDEN.to_owned(), Source::Default),
             None => is(setting.default_text(), Source::Default),
         }];
     }

@@ -159,6 +159,7 @@ export class Plot {
     const point = this.points[this.cursor];
     const values = point && this.lines.map((line) => line.of(point));
     this.readout.textContent = point ? `${clock(point.at_ms)}: ${this.told(point)}${point.ready ? '' : ', not ready'}` : this.unit;
+    this.figure.toggleAttribute('data-cursor', Boolean(point));
     if (!point) return [];
     const x = this.x(point.at_ms);
     const drawn = [svg('line', { class: 'cursor', x1: x, x2: x, y1: TOP, y2: base })];
