@@ -1,4 +1,4 @@
-//! Owns the command line: its three commands, their help and their exit codes. The options themselves come from the
+//! Owns the command line: its commands, their help and their exit codes. The options themselves come from the
 //! table of settings; what their values mean is `config`'s business.
 
 pub use crate::config::Command;
@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
+use std::mem::discriminant;
 
 /// The exit code of a mistake in the command line or in the configuration (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
@@ -81,6 +82,12 @@ pub fn parse<T: Into<OsString>>(
         .find(|spec| spec.name == name)
         .expect("only these were declared")
         .command;
+    let command = match command {
+        Command::Healthcheck { .. } => Command::Healthcheck {
+            live: matches.get_flag(LIVE),
+        },
+        command => command,
+    };
     Config::resolve(command, options(command, matches), env)
         .map(|config| Invocation { command, config })
         .map_err(|error| CliError::Config(command, error))
@@ -120,7 +127,7 @@ struct Spec {
     after: &'static str,
 }
 
-static COMMANDS: [Spec; 3] = [
+static COMMANDS: [Spec; 4] = [
     Spec {
         command: Command::Consume,
         name: "consume",
@@ -141,7 +148,26 @@ static COMMANDS: [Spec; 3] = [
         after: "Takes every option of `consume`, so that the same command line and environment can be checked. \
                 Changes nothing.",
     },
+    Spec {
+        command: Command::Healthcheck { live: false },
+        name: "healthcheck",
+        about: "Ask the running consumer on this machine whether it is ready: exit code 0, or 1 and the reasons",
+        after: HEALTHCHECK_EXAMPLES,
+    },
 ];
+
+/// The one option that is no setting.
+const LIVE: &str = "live";
+
+const HEALTHCHECK_EXAMPLES: &str = "\
+Examples:
+  In a Dockerfile, beside a consumer that is told where to listen by HTTP_LISTEN
+    HEALTHCHECK CMD [\"storage-consumer\", \"healthcheck\"]
+  Should it be started again?
+    storage-consumer healthcheck --live
+
+It looks for --http-listen where `consume` does: option, variable, file. An address that stands for all of the \
+machine's (0.0.0.0, ::) is asked on loopback.";
 
 const CONSUME_EXAMPLES: &str = "\
 Examples:
@@ -157,7 +183,7 @@ An option comes before its environment variable, the variable before the file of
 fn spec(command: Command) -> &'static Spec {
     COMMANDS
         .iter()
-        .find(|spec| spec.command == command)
+        .find(|spec| discriminant(&spec.command) == discriminant(&command))
         .expect("every command is in the list")
 }
 
@@ -175,12 +201,18 @@ fn subcommand(spec: &'static Spec) -> clap::Command {
     let groups = Group::ALL
         .iter()
         .flat_map(|group| SETTINGS.iter().filter(|it| it.group == *group));
+    let live = Arg::new(LIVE)
+        .long(LIVE)
+        .help("Ask whether it is alive, in place of whether it is ready")
+        .action(ArgAction::SetTrue);
+    let own = matches!(spec.command, Command::Healthcheck { .. }).then_some(live);
     clap::Command::new(spec.name)
         .about(spec.about)
         .after_help(spec.after)
         // As with most programs, a later option replaces an earlier one: wrappers append to a line that they don't own.
         .args_override_self(true)
         .args(groups.filter(|setting| setting.concerns(spec.command)).map(arg))
+        .args(own)
 }
 
 fn arg(setting: &'static Setting) -> Arg {

@@ -8,11 +8,13 @@ mod file; // the TOML file as such texts
 mod resolve; // the second step: texts to the values below
 mod values; // what one value must look like
 mod properties; // librdkafka's: which are refused, which are secret
+mod effective; // what holds and who said so, for people
 mod secret; // a text that is never printed
 
 #[cfg(test)]
 mod docs; // docs/configuration.md says what the table says
 
+pub use self::effective::{Effective, Held};
 pub use self::problem::ConfigError;
 pub use self::secret::Secret;
 pub use self::settings::Command;
@@ -48,8 +50,12 @@ pub struct Config {
     pub migrate: bool,
     /// Where to serve health and numbers; `None`: nowhere.
     pub http_listen: Option<SocketAddr>,
+    /// Further names that the status page answers to, in small letters.
+    pub http_names: Vec<String>,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// All of it as it was typed, and where; secrets hidden.
+    pub effective: Effective,
 }
 
 impl Config {

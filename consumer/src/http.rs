@@ -1,9 +1,18 @@
-//! Owns the HTTP answers for probes and Prometheus. Sees `health` and `metrics`, and nothing of the pipeline.
+//! Owns the HTTP answers: probes, Prometheus, the state as JSON, the status page. Sees `health`, `metrics` and `status`,
+//! and nothing of the pipeline.
 
+mod guard; // headers, and the names that the page answers to
+mod connections; // so many at once
+mod events; // the state as server-sent events
+mod page; // the files of the status page
+
+use self::events::Events;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::status::Status;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -20,6 +29,10 @@ pub struct Sources {
     pub health: Arc<Health>,
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// For the page, `/status` and its events.
+    pub status: Arc<Status>,
+    /// Further names that these answer to, in small letters.
+    pub names: Arc<[String]>,
 }
 
 /// Opens the listener, so that a taken address is told at the start.
@@ -28,15 +41,28 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, sources: Sources) -> std::io::Result<()> {
-    axum::serve(listener, router(sources)).await
+pub async fn serve(listener: TcpListener, sources: Sources) {
+    let events = Events::new();
+    tokio::spawn(events.clone().write(Arc::clone(&sources.status)));
+    connections::serve(listener, router(sources, events)).await;
 }
 
-fn router(sources: Sources) -> Router {
-    Router::new()
+fn router(sources: Sources, events: Events) -> Router {
+    // Probes and Prometheus may come by any name: they tell no configuration and no payload.
+    let for_machines = Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics));
+    let for_people = page::routes()
+        .route("/status", get(status))
+        .route("/status/events", get(move || async move { events.watched() }))
+        .route_layer(middleware::from_fn_with_state(
+            sources.clone(),
+            guard::by_our_names,
+        ));
+    for_machines
+        .merge(for_people)
+        .layer(middleware::from_fn(guard::with_headers))
         .with_state(sources)
 }
 
@@ -65,4 +91,9 @@ async fn metrics(State(sources): State<Sources>) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     let ready = sources.health.not_ready(Instant::now()).is_empty();
     (headers, sources.metrics.render(ready)).into_response()
+}
+
+async fn status(State(sources): State<Sources>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (headers, sources.status.whole(Instant::now())).into_response()
 }

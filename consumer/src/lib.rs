@@ -12,8 +12,10 @@ pub mod pipeline; // the path of an event, from Kafka's bytes to PostgreSQL's
 pub mod postgres; // connections; SQLSTATE → what follows
 pub mod schema; // migrations; the database at the start
 pub mod check; // the answer to `storage-consumer check`
+pub mod healthcheck; // the answer to `storage-consumer healthcheck`
 pub mod retry; // the pace of attempts
 pub mod metrics; // what was counted and measured
 pub mod health; // alive, ready, and why not
-pub mod http; // both, for probes and Prometheus
+pub mod status; // both as people are shown them, and the last 15 minutes
+pub mod http; // all of it: probes, Prometheus, /status and the page
 pub mod logging; // log lines as JSON or text, one each, whatever they hold

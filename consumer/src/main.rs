@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use storage_consumer::config::{Command, Config};
 use storage_consumer::pipeline::consume::check_properties;
-use storage_consumer::{check, cli, logging, pipeline};
+use storage_consumer::{check, cli, healthcheck, logging, pipeline};
 
 // librdkafka and our threads allocate and free across threads, which this allocator is made for; it serves C, too.
 #[global_allocator]
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 async fn execute(command: Command, config: Config) -> u8 {
-    if command != Command::Migrate
+    if matches!(command, Command::Consume | Command::Check)
         && let Err(problem) = check_properties(&config.kafka)
     {
         tracing::error!("{problem}");
@@ -40,6 +40,7 @@ async fn execute(command: Command, config: Config) -> u8 {
         Command::Consume => pipeline::run(config).await,
         Command::Migrate => pipeline::migrate(config).await,
         Command::Check => return check::run(&config).await,
+        Command::Healthcheck { live } => return healthcheck::run(config.http_listen, live),
     };
     match ended {
         Ok(()) => 0,

@@ -4,6 +4,7 @@
 mod distribution; // values by size
 mod exposition; // all of it as Prometheus' text
 mod labelled; // counts by a bounded set of labels
+mod newest; // the newest dead letters
 mod partitions; // where partitions stand, and their lag
 mod process; // what the kernel says of the process
 mod settled; // what committed batches came to
@@ -12,6 +13,7 @@ mod workers; // what workers hold, what their Kafka clients say
 
 pub use self::distribution::Distribution;
 pub use self::labelled::OTHER;
+pub use self::newest::KeptLetter;
 pub use self::partitions::PartitionNow;
 pub use self::process::ProcessNow;
 pub use self::settled::{PHASES, Phase, Settled, Stored};
@@ -19,6 +21,7 @@ pub use self::statistics::Statistics;
 pub use self::workers::{Broker, Buffered, ClientCounts, ClientNow, WorkersNow};
 
 use self::labelled::Labelled;
+use self::newest::Newest;
 use self::partitions::Partitions;
 use self::workers::Workers;
 use crate::offsets::{Offset, Partition};
@@ -66,6 +69,7 @@ pub struct Metrics {
     unmapped_fields: Labelled,
     partitions: Partitions,
     workers: Workers,
+    newest: Newest,
 }
 
 /// All numbers at one moment.
@@ -127,6 +131,7 @@ impl Metrics {
             unmapped_fields: Labelled::new(MOST_FIELDS),
             partitions: Partitions::default(),
             workers: Workers::default(),
+            newest: Newest::default(),
         }
     }
 
@@ -140,6 +145,7 @@ impl Metrics {
             .expect("not poisoned")
             .add(batch, &held, stored, now);
         self.partitions.stored(batch.ranges(), now);
+        self.newest.add(batch, &self.tables, now);
     }
 
     /// How long it took to take a batch's messages from the Kafka client, to decode and to encode them.
@@ -196,6 +202,12 @@ impl Metrics {
     /// What the worker's Kafka client says of itself.
     pub fn client_says(&self, worker: u16, client: ClientNow) {
         self.workers.client_says(worker, client);
+    }
+
+    /// The newest dead letters that this process has made, the newest first; so many of them, and of each so much.
+    #[must_use]
+    pub fn newest_dead_letters(&self) -> Vec<KeptLetter> {
+        self.newest.get()
     }
 
     /// Everything as it is now.

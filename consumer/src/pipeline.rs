@@ -23,11 +23,12 @@ use crate::health::Health;
 use crate::http::{self, Sources};
 use crate::metrics::Metrics;
 use crate::schema::{self, StartError};
+use crate::status::{Facts, Setting, Status};
 use crate::table::{Routes, SharedTables};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -90,12 +91,16 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         let listener = http::bind(address)
             .await
             .map_err(|error| RunError::Http { address, error })?;
-        tracing::info!(%address, "http: /live, /ready, /metrics");
+        tracing::info!(%address, "http: /, /status, /live, /ready, /metrics");
+        let status = status(&config, &metrics, &health, &stop);
+        tokio::spawn(Arc::clone(&status).watch());
         tokio::spawn(http::serve(
             listener,
             Sources {
                 health: Arc::clone(&health),
                 metrics: Arc::clone(&metrics),
+                status,
+                names: config.http_names.clone().into(),
             },
         ));
     }
@@ -139,6 +144,30 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let statistics = metrics.statistics();
     tracing::info!(flatten = statistics.last_line(elapsed), "final statistics");
     ended
+}
+
+/// What the status page shows.
+fn status(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+    stop: &Arc<AtomicBool>,
+) -> Arc<Status> {
+    let facts = Facts {
+        started: SystemTime::now(),
+        topic: config.kafka.topic.clone(),
+        group: config.kafka.group_id.clone(),
+        workers: config.workers,
+        commit_interval: config.batch.interval,
+    };
+    let status = Status::new(facts, Arc::clone(metrics), Arc::clone(health), Arc::clone(stop));
+    let settings = config.effective.iter().map(|held| Setting {
+        setting: held.setting.name.to_owned(),
+        value: held.value.clone(),
+        source: held.source.as_str().to_owned(),
+    });
+    status.configured(settings.collect());
+    Arc::new(status)
 }
 
 /// Waits for the workers, tells the statistics meanwhile. When one ends, all end.

@@ -110,17 +110,29 @@ fn kafka_and_postgres_meet_in_the_pipeline_only() {
 }
 
 #[test]
-fn http_sees_health_and_metrics_only() {
+fn what_is_shown_is_seen_through_health_and_metrics() {
+    sees_only("http", &["health", "metrics", "status", "http"]);
+    // It shows dead letters and positions in the words that they have.
+    sees_only("status", &["health", "metrics", "dead_letter", "status"]);
+}
+
+/// The module, and what lies in it, names nothing else of the product.
+fn sees_only(shown: &str, allowed: &[&str]) {
     let modules = modules();
-    let http = modules
+    let seen: Vec<&Module> = modules
         .iter()
-        .find(|module| module.name == "http")
-        .expect("it is there");
-    let allowed = ["crate::health", "crate::metrics"];
-    let more: Vec<_> = http
-        .paths
+        .filter(|module| lies_in(&module.name, shown))
+        .collect();
+    assert!(!seen.is_empty(), "{shown} is not there");
+    let more: Vec<_> = seen
         .iter()
-        .filter(|path| lies_in(path, "crate") && !allowed.iter().any(|module| lies_in(path, module)))
+        .flat_map(|module| &module.paths)
+        .filter(|path| lies_in(path, "crate"))
+        .filter(|path| {
+            !allowed
+                .iter()
+                .any(|module| lies_in(path, &format!("crate::{module}")))
+        })
         .collect();
     assert!(more.is_empty(), "{more:?}");
 }

@@ -66,7 +66,7 @@ pub(crate) fn cache_folder() -> PathBuf {
 }
 
 /// The first program of this name in `PATH`.
-pub(crate) fn in_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+pub fn in_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     let program = program.as_ref();
     env::split_paths(&env::var_os("PATH")?)
         .map(|folder| folder.join(program))

@@ -11,6 +11,11 @@ pub enum Command {
     Migrate,
     /// Report whether `consume` could run here, then end.
     Check,
+    /// Ask the running process how it is, then end.
+    Healthcheck {
+        /// Whether it is alive, in place of whether it is ready.
+        live: bool,
+    },
 }
 
 /// The heading under which `--help` and the documentation show a setting.
@@ -98,13 +103,19 @@ pub struct Setting {
     pub group: Group,
     /// `migrate` takes it, too; `consume` and `check` take every setting.
     pub migrate: bool,
+    /// `healthcheck` takes it, too.
+    pub healthcheck: bool,
 }
 
 impl Setting {
     /// Does the command take it?
     #[must_use]
     pub fn concerns(&self, command: Command) -> bool {
-        self.migrate || command != Command::Migrate
+        match command {
+            Command::Migrate => self.migrate,
+            Command::Healthcheck { .. } => self.healthcheck,
+            _ => true,
+        }
     }
 
     /// The default as a person reads it; empty where "not given" goes without saying.
@@ -129,6 +140,7 @@ impl Setting {
             secret: false,
             group,
             migrate: false,
+            healthcheck: false,
         }
     }
 
@@ -159,6 +171,11 @@ impl Setting {
 
     const fn also_migrate(mut self) -> Setting {
         self.migrate = true;
+        self
+    }
+
+    const fn also_healthcheck(mut self) -> Setting {
+        self.healthcheck = true;
         self
     }
 }
@@ -318,7 +335,8 @@ pub static SETTINGS: &[Setting] = &[
         "TOML file whose keys are these options' names; options and variables come before it",
     )
     .env("STORAGE_CONSUMER_CONFIG")
-    .also_migrate(),
+    .also_migrate()
+    .also_healthcheck(),
     Setting::new(
         Group::Running,
         "workers",
@@ -383,10 +401,18 @@ pub static SETTINGS: &[Setting] = &[
         Group::Observing,
         "http-listen",
         "HOST:PORT|off",
-        "Where /live, /ready and /metrics are served",
+        "Where the status page, /status, /live, /ready and /metrics are served",
     )
     .env("HTTP_LISTEN")
-    .default(&["127.0.0.1:9090"]),
+    .default(&["127.0.0.1:9090"])
+    .also_healthcheck(),
+    Setting::new(
+        Group::Observing,
+        "http-names",
+        "NAME,NAME",
+        "Further names under which the status page may be asked for, beside IP addresses and names of no public domain",
+    )
+    .env("HTTP_NAMES"),
 ];
 
 /// The setting of that name, which must be one of the table's.

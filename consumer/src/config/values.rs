@@ -219,6 +219,21 @@ pub(super) fn listen(text: &str) -> Parsed<Option<SocketAddr>> {
     }
 }
 
+/// `NAME[,NAME]`: hosts without ports.
+pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
+    let names: Vec<String> = text
+        .split(',')
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let fit = |name: &String| !name.is_empty() && name.bytes().all(legal);
+    if names.iter().all(fit) {
+        Ok(names)
+    } else {
+        Err("is not a list of host names without ports, such as consumer.example.com".to_owned())
+    }
+}
+
 /// PostgreSQL's limit for an identifier, in bytes; a longer one it would cut silently.
 const IDENTIFIER: usize = 63;
 /// The tables that the consumer keeps for itself.

@@ -15,6 +15,11 @@ const QUERIES: [&str; 4] = [
 pub(super) fn tell(stage: &Stage, settings: &Settings) {
     let url = stage.postgres.url(stage::DATABASE);
     let beside = stage.postgres.programs().join("psql");
+    // The first thing to look at stands alone.
+    say(&format!(
+        "\nthe status page, in a browser:  http://{}/",
+        stage.http
+    ));
     say("\nin another terminal:");
     if in_path("psql").is_some() {
         say(&format!("  psql {url}"));

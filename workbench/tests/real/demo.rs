@@ -34,7 +34,7 @@ fn the_demos_sums_agree() {
     };
     assert_eq!(produced, stored + dead_lettered);
     assert!(stored > 1_000 && dead_lettered > 10, "{verdict}");
-    for told in ["psql", "/metrics", "latency", "CPU"] {
+    for told in ["the status page", "psql", "/metrics", "latency", "CPU"] {
         assert!(text.contains(told), "{told} is not in\n{text}");
     }
 }

@@ -13,4 +13,5 @@ mod inputs; // what is encoded is what PostgreSQL takes
 mod faults; // what breaks, broken on purpose
 mod operation; // exit codes, probes, numbers, check, secrets
 mod observability; // metrics, alerts and dashboard, as Prometheus takes them
+mod page; // the status page, in a real browser
 mod demo; // the whole path, as a newcomer sees it

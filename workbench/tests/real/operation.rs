@@ -27,6 +27,14 @@ fn ready_and_metrics_follow_what_happens() {
         get(port, "/ready"),
         consumer.text()
     );
+    let healthcheck = |arguments: &[&str]| {
+        let arguments = [&["--http-listen", &address], arguments].concat();
+        let mut asked = Consumer::launch(&scene, "", 1, "healthcheck", &arguments);
+        let code = asked.wait().code();
+        (code, asked.text())
+    };
+    assert_eq!(healthcheck(&[]), (Some(0), "ready\n".to_owned()));
+    assert_eq!(healthcheck(&["--live"]), (Some(0), "live\n".to_owned()));
     publish::run(&load(&scene, 2000), &AtomicBool::new(false), |_| {}).expect("the load is sent");
     expect_settled(&scene, &own, &consumer, 2000);
     let no_lag = || {
@@ -52,10 +60,18 @@ fn ready_and_metrics_follow_what_happens() {
     let (_, why) = get(port, "/ready").expect("an answer");
     assert!(why.contains("postgres"), "{why}");
     assert_eq!(get(port, "/live").expect("an answer").0, 200);
+    let (code, text) = healthcheck(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.starts_with("not ready: postgres: "), "{text}");
+    assert_eq!(healthcheck(&["--live"]).0, Some(0));
     own.restart().expect("it starts");
     assert!(wait_until(PATIENCE, ready), "ready again");
     expect_settled(&scene, &own, &consumer, 2100);
     consumer.stop();
+    let (code, text) = healthcheck(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no answer from"), "{text}");
+    assert_eq!(healthcheck(&["--http-listen", "off"]).0, Some(1));
 }
 
 #[test]
