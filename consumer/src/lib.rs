@@ -16,4 +16,5 @@ pub mod retry; // the pace of attempts
 pub mod metrics; // what was counted and measured
 pub mod health; // alive, ready, and why not
 pub mod http; // both, for probes and Prometheus
+pub mod supervisor; // both, for the service manager
 pub mod logging; // log lines as JSON or text, one each, whatever they hold

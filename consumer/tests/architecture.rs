@@ -110,6 +110,22 @@ fn kafka_and_postgres_meet_in_the_pipeline_only() {
 }
 
 #[test]
+fn the_supervisor_is_told_of_health_and_metrics_only() {
+    let modules = modules();
+    let supervisor = modules
+        .iter()
+        .find(|module| module.name == "supervisor")
+        .expect("it is there");
+    let more: Vec<_> = supervisor
+        .paths
+        .iter()
+        .filter(|path| lies_in(path, "crate"))
+        .filter(|path| !lies_in(path, "crate::health") && !lies_in(path, "crate::metrics"))
+        .collect();
+    assert!(more.is_empty(), "{more:?}");
+}
+
+#[test]
 fn http_sees_health_and_metrics_only() {
     let modules = modules();
     let http = modules
