@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CACHE := $(or $(STORAGE_CONSUMER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/storage-consumer)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services consumer-storage deploy-check docker-up docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services consumer-storage deploy-check systemd-trial docker-up docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -65,6 +65,11 @@ consumer-storage: ## run the consumer from source against the services of docker
 deploy-check: ## the chart, the compose file and the Dockerfile, by the code of Helm, Kubernetes, Compose and BuildKit
 	@scripts/setup deploy
 	cd deploy/check && PATH="$$PATH:$(CACHE)/go/bin" go test -count=1 ./...
+
+systemd-trial: ## the systemd unit as it is shipped, under a systemd of its own, on real services; takes root
+	@scripts/setup test
+	$(CARGO) build --workspace --bins --tests
+	$(CARGO) test --workspace --test real systemd::booted -- --ignored
 
 docker-up: ## everything in containers: Kafka, PostgreSQL, events, the consumer, Prometheus, Grafana
 	$(COMPOSE) up -d --build --wait

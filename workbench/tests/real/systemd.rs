@@ -1,5 +1,7 @@
 //! What systemd is told, read from a socket as systemd opens it, and the unit of `deploy/systemd/`, judged by
-//! `systemd-analyze`.
+//! `systemd-analyze`. `booted` runs it under a systemd of its own.
+
+mod booted; // the unit as it is shipped, under a real systemd
 
 use crate::consumer::{Consumer, PATIENCE, expect_settled, load};
 use crate::shared::{Scene, kafka, postgres, storage_consumer};
@@ -11,6 +13,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use workbench::generator::publish;
 use workbench::services::process::Signal;
+
+/// The unit as it is shipped.
+const SHIPPED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../deploy/systemd/storage-consumer.service"
+);
 
 /// The receiving end of `NOTIFY_SOCKET`.
 struct Manager {
@@ -148,11 +156,7 @@ fn a_frozen_process_gives_no_sign_of_life() {
 
 /// The unit as it is shipped, with the program of this build where the shipped one lies.
 fn unit(folder: &Path) -> PathBuf {
-    let shipped = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../deploy/systemd/storage-consumer.service"
-    );
-    let text = fs::read_to_string(shipped).expect("the unit is there");
+    let text = fs::read_to_string(SHIPPED).expect("the unit is there");
     let installed = "/usr/local/bin/storage-consumer";
     assert!(text.contains(installed), "{text}");
     let program = storage_consumer();
