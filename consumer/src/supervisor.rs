@@ -201,7 +201,15 @@ mod tests {
     use super::*;
 
     fn statistics() -> Statistics {
-        Metrics::new(vec!["server_metrics".into()]).statistics()
+        Statistics {
+            total_consumed: 0,
+            rows: Vec::new(),
+            parse_errors: 0,
+            insert_errors: 0,
+            unknown_type: 0,
+            dead_letters: 0,
+            lag: 0,
+        }
     }
 
     fn seconds(count: u64) -> Duration {
