@@ -5,9 +5,11 @@ COMPOSE ?= docker compose -f compose.yaml
 CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 # Where cargo puts what it builds; the demo is started from there.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Where scripts/setup keeps what it downloads.
+CACHE := $(or $(STORAGE_CONSUMER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/storage-consumer)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services screenshot consumer-storage docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services screenshot consumer-storage deploy-check systemd-trial docker-up docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -65,8 +67,22 @@ services: ## a real Kafka and a real PostgreSQL on loopback until Ctrl-C, withou
 consumer-storage: ## run the consumer from source against the services of docker-up-infra, or of `make services`
 	$(CARGO) run --release -p consumer --bin storage-consumer -- consume $(CONSUMER_ARGS)
 
-docker-up-infra: ## start Kafka and PostgreSQL in containers
+deploy-check: ## the chart, the compose file and the Dockerfile, by the code of Helm, Kubernetes, Compose and BuildKit
+	@scripts/setup deploy
+	cd deploy/check && PATH="$$PATH:$(CACHE)/go/bin" go test -count=1 ./...
+
+systemd-trial: ## the systemd unit as it is shipped, under a systemd of its own, on real services; takes root
+	@scripts/setup test
+	$(CARGO) build --workspace --bins --tests
+	$(CARGO) test --workspace --test real systemd::booted -- --ignored
+
+docker-up: ## everything in containers: Kafka, PostgreSQL, events, the consumer, Prometheus, Grafana
+	$(COMPOSE) up -d --build --wait
+	@echo "consumer http://localhost:9090, Prometheus http://localhost:9091, Grafana http://localhost:3000"
+
+docker-up-infra: ## start Kafka (with the topic) and PostgreSQL in containers
 	$(COMPOSE) up -d --wait kafka postgres
+	$(COMPOSE) run --rm topic
 
 docker-logs-consumer: ## follow the log of the consumer's container
 	$(COMPOSE) logs -f consumer

@@ -18,4 +18,5 @@ pub mod metrics; // what was counted and measured
 pub mod health; // alive, ready, and why not
 pub mod status; // both as people are shown them, and the last 15 minutes
 pub mod http; // all of it: probes, Prometheus, /status and the page
+pub mod supervisor; // health and numbers, for the service manager
 pub mod logging; // log lines as JSON or text, one each, whatever they hold

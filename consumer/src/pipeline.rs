@@ -24,6 +24,7 @@ use crate::http::{self, Sources};
 use crate::metrics::Metrics;
 use crate::schema::{self, StartError};
 use crate::status::{Facts, Setting, Status};
+use crate::supervisor::Supervisor;
 use crate::table::{Routes, SharedTables};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -82,7 +83,9 @@ impl RunError {
 pub async fn run(config: Config) -> Result<(), RunError> {
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
-    let mut stopping = stop_requests(&config, Arc::clone(&stop)).map_err(RunError::System)?;
+    let supervisor = Supervisor::of_environment();
+    let mut stopping =
+        stop_requests(&config, Arc::clone(&stop), supervisor.clone()).map_err(RunError::System)?;
     let routes = config.table_routes();
     let health = Arc::new(Health::new(config.workers, config.batch.interval, started));
     let tables = routes.tables().iter().map(ToString::to_string).collect();
@@ -104,6 +107,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             },
         ));
     }
+    tokio::spawn(supervisor.report(Arc::clone(&health), Arc::clone(&metrics), started));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         topic = config.kafka.topic,
@@ -314,19 +318,28 @@ fn store_runtime() -> tokio::runtime::Runtime {
 }
 
 /// Sets `stop` at the first signal or when the duration is over, and tells it; ends the process at the second signal.
-fn stop_requests(config: &Config, stop: Arc<AtomicBool>) -> std::io::Result<oneshot::Receiver<()>> {
+fn stop_requests(
+    config: &Config,
+    stop: Arc<AtomicBool>,
+    supervisor: Supervisor,
+) -> std::io::Result<oneshot::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let duration = config.duration;
-    let shutdown_timeout = config.shutdown_timeout.as_secs_f64();
+    let shutdown_timeout = config.shutdown_timeout;
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
         let reason = tokio::select! {
             reason = next_signal(&mut terminate, &mut interrupt) => reason.0,
             () = after(duration) => "duration is over",
         };
-        tracing::info!(reason, shutdown_timeout, "stopping: storing what is batched");
+        tracing::info!(
+            reason,
+            shutdown_timeout = shutdown_timeout.as_secs_f64(),
+            "stopping: storing what is batched"
+        );
         stop.store(true, Ordering::Relaxed);
+        supervisor.stopping(shutdown_timeout + LEAVE_WITHIN);
         let _ = tell.send(());
         let (reason, code) = next_signal(&mut terminate, &mut interrupt).await;
         tracing::warn!(

@@ -114,6 +114,7 @@ fn what_is_shown_is_seen_through_health_and_metrics() {
     sees_only("http", &["health", "metrics", "status", "http"]);
     // It shows dead letters and positions in the words that they have.
     sees_only("status", &["health", "metrics", "dead_letter", "status"]);
+    sees_only("supervisor", &["health", "metrics", "supervisor"]);
 }
 
 /// The module, and what lies in it, names nothing else of the product.

@@ -67,11 +67,16 @@ impl Statistics {
     /// The line of every interval: `before` is the one before, `since` the time between the two.
     #[must_use]
     pub fn line(&self, before: &Self, since: Duration, elapsed: Duration) -> String {
-        let rate = rate(self.total_consumed - before.total_consumed, since);
         self.keys([
-            ("rate_per_sec", rate),
+            ("rate_per_sec", self.rate_since(before, since)),
             ("elapsed_sec", tenths(elapsed.as_secs_f64())),
         ])
+    }
+
+    /// Messages a second in the time between `before` and this, to a tenth.
+    #[must_use]
+    pub fn rate_since(&self, before: &Self, since: Duration) -> f64 {
+        rate(self.total_consumed - before.total_consumed, since)
     }
 
     /// The line at the end.

@@ -44,12 +44,27 @@ impl Consumer {
         command: &str,
         arguments: &[&str],
     ) -> Self {
+        Self::launch_with(scene, kafka_servers, postgres_port, command, arguments, &[])
+    }
+
+    /// The same with further variables in its environment.
+    pub(crate) fn launch_with(
+        scene: &Scene,
+        kafka_servers: &str,
+        postgres_port: u16,
+        command: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let launch = surroundings(scene, kafka_servers, postgres_port)
             .launch(command, &folder.path().join("log"))
             .expect("the program is there")
             .args(arguments)
             .env("COMMIT_INTERVAL", "0.2");
+        let launch = variables
+            .iter()
+            .fold(launch, |launch, (name, value)| launch.env(name, value));
         Self {
             subject: Subject::start(launch).expect("the program starts"),
             _folder: folder,
