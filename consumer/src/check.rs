@@ -6,10 +6,14 @@ use crate::postgres::{self, Connection};
 use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
 use crate::table::{ColumnType, Source, Table, TableName};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::{ClientConfig, ClientContext};
 use std::io::Write;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,22 +76,86 @@ pub async fn run(config: &Config) -> u8 {
     u8::from(report.failed())
 }
 
+/// What the client says while it tries.
+#[derive(Default)]
+struct Notes(Mutex<Said>);
+
+#[derive(Clone, Default)]
+struct Said {
+    /// Why a broker could not be asked.
+    why: Option<(RDKafkaErrorCode, String)>,
+    /// No broker is left.
+    all_down: bool,
+}
+
+impl ClientContext for Notes {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut said = self.0.lock().expect("not poisoned");
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => said.all_down = true,
+            Some(code) => said.why = Some((code, reason.to_owned())),
+            None => {}
+        }
+    }
+}
+
+impl ConsumerContext for Notes {}
+
+/// Asks until there is an answer, or no use in asking.
+fn metadata(consumer: &BaseConsumer<Notes>, topic: &str) -> Result<Metadata, String> {
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        let error = match consumer.fetch_metadata(Some(topic), Duration::from_millis(500)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        // What it has said is handed over when it is polled.
+        while consumer.poll(Duration::ZERO).is_some() {}
+        let said = consumer.context().0.lock().expect("not poisoned").clone();
+        if said.all_down && said.why.is_some() || Instant::now() > until {
+            return Err(why(said, &error));
+        }
+    }
+}
+
+/// Why the brokers can't be asked, and what to look at.
+fn why(said: Said, error: &KafkaError) -> String {
+    match said.why {
+        None => format!("{error}; check --kafka-servers and the network"),
+        Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed, said)) => {
+            format!(
+                "{said}; check --kafka-sasl-mechanism, user and password, or what the token is fetched with"
+            )
+        }
+        Some((RDKafkaErrorCode::SSL, said)) => {
+            format!("{said}; check --kafka-ssl-ca, the names in --kafka-servers and --kafka-ssl-certificate")
+        }
+        Some((_, said)) => {
+            format!("{said}; check --kafka-servers, --kafka-security-protocol and the network")
+        }
+    }
+}
+
 async fn check_kafka(config: &Config, report: &mut Report) {
     let kafka = config.kafka.clone();
     let answer = tokio::task::spawn_blocking(move || {
         let mut properties = ClientConfig::new();
-        for (key, value) in &kafka.properties {
+        for (key, value) in kafka.current_properties() {
             properties.set(key, value);
         }
         properties
             .set("bootstrap.servers", &kafka.servers)
             .set("group.id", &kafka.group_id);
         properties.set("allow.auto.create.topics", "false");
-        let consumer: BaseConsumer = properties.create()?;
-        let metadata = consumer.fetch_metadata(Some(&kafka.topic), TIMEOUT)?;
+        let consumer: BaseConsumer<Notes> = properties
+            .create_with_context(Notes::default())
+            .map_err(|error| error.to_string())?;
+        let metadata = metadata(&consumer, &kafka.topic)?;
         let brokers = metadata.brokers().len();
         let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);
-        Ok::<_, rdkafka::error::KafkaError>((
+        Ok::<_, String>((
             brokers,
             topic.map(|topic| {
                 (
@@ -101,9 +169,7 @@ async fn check_kafka(config: &Config, report: &mut Report) {
     .expect("the check does not panic");
     let servers = &config.kafka.servers;
     match answer {
-        Err(error) => report.bad(format!(
-            "kafka {servers}: {error}; check --kafka-servers and the network"
-        )),
+        Err(error) => report.bad(format!("kafka {servers}: {error}")),
         Ok((brokers, topic)) => {
             report.good(format!("kafka {servers}: {brokers} broker(s)"));
             let name = &config.kafka.topic;
@@ -138,10 +204,30 @@ async fn check_postgres(config: &Config, report: &mut Report) {
         Ok(client) => client,
         Err(error) => return report.bad(format!("{server}: {error}")),
     };
-    report.good(format!("{server}: connected as {}", config.postgres.user));
+    match encryption(&client).await {
+        Ok(encryption) => report.good(format!(
+            "{server}: connected as {}, {encryption}",
+            config.postgres.user
+        )),
+        Err(error) => report.bad(format!("{server}: {}", postgres::describe(&error))),
+    }
     if let Err(error) = check_tables(config, &client, report).await {
         report.bad(format!("{server}: {}", postgres::describe(&error)));
     }
+}
+
+/// Whether the connection is encrypted, and how.
+async fn encryption(client: &Connection) -> Result<String, tokio_postgres::Error> {
+    let row = client
+        .query_opt(
+            "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl",
+            &[],
+        )
+        .await?;
+    Ok(match row {
+        Some(row) => format!("encrypted ({})", row.try_get::<_, &str>(0)?),
+        None => "not encrypted".to_owned(),
+    })
 }
 
 async fn check_tables(

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use storage_consumer::config::{Command, Config};
 use storage_consumer::pipeline::consume::check_properties;
+use storage_consumer::postgres::check_certificates;
 use storage_consumer::{check, cli, logging, pipeline};
 
 // librdkafka and our threads allocate and free across threads, which this allocator is made for; it serves C, too.
@@ -30,9 +31,11 @@ fn main() -> ExitCode {
 }
 
 async fn execute(command: Command, config: Config) -> u8 {
-    if command != Command::Migrate
-        && let Err(problem) = check_properties(&config.kafka)
-    {
+    let kafka = match command {
+        Command::Migrate => Ok(()),
+        Command::Consume | Command::Check => check_properties(&config.kafka),
+    };
+    if let Err(problem) = kafka.and_then(|()| check_certificates(&config.postgres)) {
         tracing::error!("{problem}");
         return cli::EXIT_USAGE;
     }

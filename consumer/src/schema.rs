@@ -43,7 +43,7 @@ impl SchemaError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let error = match self {
-            Self::Connect(ConnectError::Silence) => return true,
+            Self::Connect(ConnectError::Silence | ConnectError::File(_)) => return true,
             Self::Postgres(error) | Self::Connect(ConnectError::Postgres(error)) => Some(error),
             Self::Migration(error) => database_error(error),
         };

@@ -17,6 +17,18 @@ pub enum Source {
     Default,
 }
 
+impl Source {
+    /// The place in the order of precedence: the lower counts.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Source::CommandLine => 0,
+            Source::Environment => 1,
+            Source::File(_) => 2,
+            Source::Default => 3,
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

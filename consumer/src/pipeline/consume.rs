@@ -13,7 +13,7 @@ use super::exchange::{Command, Outcome, StoreError};
 use super::flow::Flow;
 use super::rebalance::{Context, KafkaConsumer};
 use super::routing::Routing;
-use crate::config::{BatchConfig, KafkaConfig};
+use crate::config::{BatchConfig, KafkaConfig, Secret};
 use crate::health::WorkerHealth;
 use crate::metrics::Metrics;
 use crate::table::SharedTables;
@@ -85,11 +85,14 @@ pub(super) struct Consume {
     kafka_error_told: Option<Instant>,
     /// When the session last timed out.
     lost_at: Option<Instant>,
+    /// What the client was made with.
+    credentials: Secret,
 }
 
 impl Consume {
     pub(super) fn new(parts: Parts) -> Result<Self, ConsumeError> {
         Ok(Self {
+            credentials: parts.kafka.credentials(),
             consumer: join(&parts.kafka, &parts.health, &parts.metrics)?,
             kafka: parts.kafka,
             flow: Flow::new(parts.batch, parts.routing, parts.tables),
@@ -114,6 +117,7 @@ impl Consume {
             self.health.turned(now, self.flow.oldest());
             self.take_outcomes(now)?;
             self.carry_out_decisions(now);
+            self.use_renewed_credentials(now)?;
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
             }

@@ -34,6 +34,7 @@ pub(super) struct Context {
     decisions: Mutex<VecDeque<Decision>>,
     closing: AtomicBool,
     session_timed_out: AtomicBool,
+    refused: AtomicBool,
     news: Mutex<Option<News>>,
 }
 
@@ -56,6 +57,7 @@ impl Context {
             decisions: Mutex::default(),
             closing: AtomicBool::new(false),
             session_timed_out: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             news: Mutex::default(),
         }
     }
@@ -68,6 +70,11 @@ impl Context {
     /// Whether the client has missed its group for a session's length since the last call.
     pub(super) fn take_session_timeout(&self) -> bool {
         self.session_timed_out.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a broker has refused our credentials, or we its certificate, since the last call.
+    pub(super) fn take_refusal(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) && self.refused.swap(false, Ordering::Relaxed)
     }
 
     /// The newest statistics, if some have come since the last call.
@@ -104,6 +111,16 @@ impl ClientContext for Context {
         // The end of a log is news, and no trouble.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
+        }
+        if matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::SSL
+                    | RDKafkaErrorCode::SaslAuthenticationFailed
+            )
+        ) {
+            self.refused.store(true, Ordering::Relaxed);
         }
         self.health.kafka_failed(reason);
         tracing::debug!(%error, reason, "kafka client error");

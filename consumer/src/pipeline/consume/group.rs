@@ -102,8 +102,21 @@ impl Consume {
         for partition in self.flow.abandon(now) {
             self.metrics.partition_leaves(partition);
         }
+        self.credentials = self.kafka.credentials();
         self.consumer = super::join(&self.kafka, &self.health, &self.metrics)?;
         self.lost_at = None;
+        Ok(())
+    }
+
+    /// A client keeps the passwords and certificates that it was made with. Where brokers refuse them and the files hold
+    /// others by now, a new client is made.
+    pub(super) fn use_renewed_credentials(&mut self, now: Instant) -> Result<(), ConsumeError> {
+        if self.consumer.context().take_refusal() && self.kafka.credentials() != self.credentials {
+            tracing::info!(
+                "kafka refuses the credentials, and the files hold others by now: joining anew with those"
+            );
+            self.join_anew(now)?;
+        }
         Ok(())
     }
 
