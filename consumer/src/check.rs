@@ -1,27 +1,24 @@
 //! Owns the answer to `storage-consumer check`: whether the main job would run with this configuration. Looks at both
 //! servers, changes nothing, and says one line a finding.
 
-use crate::config::Config;
+use crate::config::{Config, OAuth};
+use crate::pipeline::oauth_token;
 use crate::postgres::{self, Connection};
 use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
 use crate::table::{ColumnType, Source, Table, TableName};
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{ClientConfig, ClientContext};
+use std::error::Error;
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The privileges that the main job needs on its own tables.
-const OWN_TABLES: [(&str, &str); 2] = [
-    ("consumer_offsets", "SELECT, INSERT, UPDATE"),
-    ("dead_letters", "SELECT, INSERT, UPDATE"),
-];
 
 /// What a finding means for the main job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +74,10 @@ pub async fn run(config: &Config) -> u8 {
 }
 
 /// What the client says while it tries.
-#[derive(Default)]
-struct Notes(Mutex<Said>);
+struct Notes {
+    said: Mutex<Said>,
+    oauth: Option<OAuth>,
+}
 
 #[derive(Clone, Default)]
 struct Said {
@@ -89,10 +88,16 @@ struct Said {
 }
 
 impl ClientContext for Notes {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        oauth_token(self.oauth.as_ref())
+    }
+
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut said = self.0.lock().expect("not poisoned");
+        let mut said = self.said.lock().expect("not poisoned");
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => said.all_down = true,
             Some(code) => said.why = Some((code, reason.to_owned())),
@@ -113,7 +118,7 @@ fn metadata(consumer: &BaseConsumer<Notes>, topic: &str) -> Result<Metadata, Str
         };
         // What it has said is handed over when it is polled.
         while consumer.poll(Duration::ZERO).is_some() {}
-        let said = consumer.context().0.lock().expect("not poisoned").clone();
+        let said = consumer.context().said.lock().expect("not poisoned").clone();
         if said.all_down && said.why.is_some() || Instant::now() > until {
             return Err(why(said, &error));
         }
@@ -129,7 +134,8 @@ fn why(said: Said, error: &KafkaError) -> String {
                 "{said}; check --kafka-sasl-mechanism, user and password, or what the token is fetched with"
             )
         }
-        Some((RDKafkaErrorCode::SSL, said)) => {
+        // A broker that refuses our certificate says so once the handshake is over.
+        Some((code, said)) if code == RDKafkaErrorCode::SSL || said.contains("certificate") => {
             format!("{said}; check --kafka-ssl-ca, the names in --kafka-servers and --kafka-ssl-certificate")
         }
         Some((_, said)) => {
@@ -150,7 +156,10 @@ async fn check_kafka(config: &Config, report: &mut Report) {
             .set("group.id", &kafka.group_id);
         properties.set("allow.auto.create.topics", "false");
         let consumer: BaseConsumer<Notes> = properties
-            .create_with_context(Notes::default())
+            .create_with_context(Notes {
+                said: Mutex::default(),
+                oauth: kafka.oauth.clone(),
+            })
             .map_err(|error| error.to_string())?;
         let metadata = metadata(&consumer, &kafka.topic)?;
         let brokers = metadata.brokers().len();
@@ -245,11 +254,17 @@ async fn check_tables(
     if let Some(encoding) = schema::unfit_encoding(client).await? {
         report.bad(StartError::Encoding(encoding).to_string());
     }
+    let routes = config.table_routes();
+    let missing = schema::privileges::missing(client, routes.tables()).await?;
+    for privilege in &missing {
+        report.bad(privilege.to_string());
+    }
+    // Without a look at the tables there is nothing more to say of them.
+    if missing.iter().any(schema::privileges::Missing::hides_tables) {
+        return Ok(());
+    }
     if schema::is_current(client).await? {
         report.good("migrations: all applied");
-        for (table, privileges) in OWN_TABLES {
-            check_privileges(client, table, privileges, report).await?;
-        }
     } else if config.migrate {
         let may = client
             .query_one("SELECT has_schema_privilege(current_schema(), 'CREATE')", &[])
@@ -262,7 +277,7 @@ async fn check_tables(
     } else {
         report.bad("migrations: missing, and --no-migrate forbids them; run `storage-consumer migrate`");
     }
-    for table in config.table_routes().tables() {
+    for table in routes.tables() {
         check_table(client, table, report).await?;
     }
     Ok(())
@@ -281,7 +296,7 @@ async fn check_table(
                     report.doubtful(warning);
                 }
             }
-            check_privileges(client, &name.quoted(), "INSERT", report).await
+            Ok(())
         }
         Err(CatalogError::Unfit(findings)) => {
             for finding in findings.0 {
@@ -332,23 +347,4 @@ fn warnings(table: &Table) -> Vec<String> {
             )
         })
         .collect()
-}
-
-async fn check_privileges(
-    client: &Connection,
-    table: &str,
-    privileges: &str,
-    report: &mut Report,
-) -> Result<(), tokio_postgres::Error> {
-    for privilege in privileges.split(", ") {
-        let row = client
-            .query_one("SELECT has_table_privilege($1, $2)", &[&table, &privilege])
-            .await?;
-        if !row.try_get::<_, bool>(0)? {
-            report.bad(format!(
-                "table {table}: this user lacks {privilege}; run GRANT {privilege} ON {table} TO the user"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -99,6 +99,8 @@ pub struct KafkaConfig {
     pub properties: Vec<(String, String)>,
     /// Those of them whose value is the content of a file: read again whenever a client is made.
     pub secret_files: Vec<(String, PathBuf)>,
+    /// How OAUTHBEARER's tokens are fetched.
+    pub oauth: Option<OAuth>,
     /// Messages per turn, at least 1.
     pub max_poll_records: usize,
 }
@@ -162,8 +164,29 @@ impl fmt::Debug for KafkaConfig {
             .field("offset_reset", &self.offset_reset)
             .field("properties", &properties)
             .field("secret_files", &self.secret_files)
+            .field("oauth", &self.oauth)
             .field("max_poll_records", &self.max_poll_records)
             .finish()
+    }
+}
+
+/// How OAUTHBEARER's tokens are fetched: with the client's credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// An `http` or `https` URL.
+    pub endpoint: String,
+    /// The client.
+    pub client_id: String,
+    /// The file that holds its secret.
+    pub secret_file: PathBuf,
+    /// What the tokens are asked to allow.
+    pub scope: Option<String>,
+}
+
+impl OAuth {
+    /// The secret as the file holds it now; the error names the option.
+    pub fn current_secret(&self) -> Result<Secret, String> {
+        file::secret(&self.secret_file).map_err(|what| format!("--kafka-oauth-client-secret-file: {what}"))
     }
 }
 

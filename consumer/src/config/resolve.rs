@@ -52,6 +52,7 @@ impl Resolver<'_> {
                 offset_reset: self.one("offset-reset", values::offset_reset),
                 properties,
                 secret_files,
+                oauth: self.oauth(),
                 max_poll_records: self.count("max-poll-records"),
             },
             postgres: self.postgres(),

@@ -220,7 +220,7 @@ fn join(
     health: &Arc<WorkerHealth>,
     metrics: &Arc<Metrics>,
 ) -> Result<KafkaConsumer, ConsumeError> {
-    let context = Context::new(kafka.topic.clone(), Arc::clone(health), Arc::clone(metrics));
+    let context = Context::new(kafka, Arc::clone(health), Arc::clone(metrics));
     let mut consumer = client::create(kafka, context).map_err(ConsumeError::Client)?;
     let thread = std::thread::current();
     consumer.set_nonempty_callback(move || thread.unpark());

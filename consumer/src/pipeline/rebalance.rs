@@ -2,10 +2,12 @@
 //! from where, and what to give back. Knows rdkafka, never tokio-postgres; what is told, `flow` decides.
 
 use super::assignment::Assignment;
+use super::token;
+use crate::config::{KafkaConfig, OAuth};
 use crate::health::WorkerHealth;
 use crate::metrics::Metrics;
 use crate::offsets::{Offset, Partition};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -13,6 +15,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +32,7 @@ pub(super) enum Decision {
 /// librdkafka's callbacks. They only take notes: what they say is carried out by the consume loop, outside of them.
 pub(super) struct Context {
     topic: String,
+    oauth: Option<OAuth>,
     health: Arc<WorkerHealth>,
     metrics: Arc<Metrics>,
     decisions: Mutex<VecDeque<Decision>>,
@@ -49,9 +53,10 @@ pub(super) struct News {
 }
 
 impl Context {
-    pub(super) fn new(topic: String, health: Arc<WorkerHealth>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(kafka: &KafkaConfig, health: Arc<WorkerHealth>, metrics: Arc<Metrics>) -> Self {
         Self {
-            topic,
+            topic: kafka.topic.clone(),
+            oauth: kafka.oauth.clone(),
             health,
             metrics,
             decisions: Mutex::default(),
@@ -88,6 +93,12 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        oauth_token(self.oauth.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // librdkafka says it nowhere else.
         if facility == "SESSTMOUT" {
@@ -155,6 +166,16 @@ impl ClientContext for Context {
         }
         *self.news.lock().expect("not poisoned") = Some(news);
     }
+}
+
+/// A token as librdkafka takes it, for every client that is given `KafkaConfig::oauth`.
+pub fn oauth_token(oauth: Option<&OAuth>) -> Result<OAuthToken, Box<dyn Error>> {
+    let token = token::fetch(oauth)?;
+    Ok(OAuthToken {
+        token: token.value,
+        principal_name: token.principal,
+        lifetime_ms: token.expires,
+    })
 }
 
 impl ConsumerContext for Context {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use workbench::database::Database;
 use workbench::generator::{Settings, Summary, publish};
 use workbench::referee;
-use workbench::services::process::Signal;
+use workbench::services::process::{Launch, Signal};
 use workbench::services::{Kafka, Postgres, wait_until};
 use workbench::subject::{self, Subject, Surroundings};
 
@@ -44,16 +44,47 @@ impl Consumer {
         command: &str,
         arguments: &[&str],
     ) -> Self {
+        Self::launch_as(scene, kafka_servers, postgres_port, command, |launch| {
+            launch.args(arguments)
+        })
+    }
+
+    /// The same, and no password is given.
+    pub(crate) fn launch_without_password(
+        scene: &Scene,
+        kafka_servers: &str,
+        postgres_port: u16,
+        command: &str,
+        arguments: &[&str],
+    ) -> Self {
+        Self::launch_as(scene, kafka_servers, postgres_port, command, |launch| {
+            // Set, but empty: that counts as not set.
+            launch.args(arguments).env("POSTGRES_PASSWORD", "")
+        })
+    }
+
+    fn launch_as(
+        scene: &Scene,
+        kafka_servers: &str,
+        postgres_port: u16,
+        command: &str,
+        prepare: impl FnOnce(Launch) -> Launch,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let launch = surroundings(scene, kafka_servers, postgres_port)
             .launch(command, &folder.path().join("log"))
             .expect("the program is there")
-            .args(arguments)
             .env("COMMIT_INTERVAL", "0.2");
+        let launch = prepare(launch);
         Self {
             subject: Subject::start(launch).expect("the program starts"),
             _folder: folder,
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.subject.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

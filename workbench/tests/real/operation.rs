@@ -11,7 +11,7 @@ use workbench::services::process::Signal;
 use workbench::services::{ports, wait_until};
 
 /// The status and the body of a GET.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
+pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(

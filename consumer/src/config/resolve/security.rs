@@ -2,14 +2,19 @@
 //! told here, before librdkafka waits for brokers that will never let it in.
 
 use super::Resolver;
-use crate::config::file;
 use crate::config::values::{self, Parsed};
+use crate::config::{OAuth, file};
 use std::path::PathBuf;
 
 const PROTOCOL: &str = "kafka-security-protocol";
 const MECHANISM: &str = "kafka-sasl-mechanism";
 const PASSWORD: &str = "kafka-sasl-password";
 const PASSWORD_FILE: &str = "kafka-sasl-password-file";
+const USERNAME: &str = "kafka-sasl-username";
+const ENDPOINT: &str = "kafka-oauth-token-endpoint";
+const CLIENT_ID: &str = "kafka-oauth-client-id";
+const CLIENT_SECRET_FILE: &str = "kafka-oauth-client-secret-file";
+const SCOPE: &str = "kafka-oauth-scope";
 const SSL: [&str; 4] = [
     "kafka-ssl-ca",
     "kafka-ssl-certificate",
@@ -18,13 +23,13 @@ const SSL: [&str; 4] = [
 ];
 const SASL: [&str; 8] = [
     MECHANISM,
-    "kafka-sasl-username",
+    USERNAME,
     PASSWORD,
     PASSWORD_FILE,
-    "kafka-oauth-token-endpoint",
-    "kafka-oauth-client-id",
-    "kafka-oauth-client-secret-file",
-    "kafka-oauth-scope",
+    ENDPOINT,
+    CLIENT_ID,
+    CLIENT_SECRET_FILE,
+    SCOPE,
 ];
 
 /// librdkafka's name for what the option gives.
@@ -36,23 +41,18 @@ fn property(name: &str) -> &'static str {
         "kafka-ssl-key" => "ssl.key.location",
         "kafka-ssl-key-password-file" => "ssl.key.password",
         MECHANISM => "sasl.mechanism",
-        "kafka-sasl-username" => "sasl.username",
+        USERNAME => "sasl.username",
         PASSWORD | PASSWORD_FILE => "sasl.password",
-        "kafka-oauth-token-endpoint" => "sasl.oauthbearer.token.endpoint.url",
-        "kafka-oauth-client-id" => "sasl.oauthbearer.client.id",
-        "kafka-oauth-client-secret-file" => "sasl.oauthbearer.client.secret",
-        "kafka-oauth-scope" => "sasl.oauthbearer.scope",
         _ => unreachable!("an option for security"),
     }
 }
 
-/// Other names that librdkafka has for some of them.
+/// Another name that librdkafka has for one of them.
 fn same(key: &str) -> &str {
-    match key {
-        "sasl.mechanisms" => "sasl.mechanism",
-        "sasl.oauthbearer.client.credentials.client.id" => "sasl.oauthbearer.client.id",
-        "sasl.oauthbearer.client.credentials.client.secret" => "sasl.oauthbearer.client.secret",
-        key => key,
+    if key == "sasl.mechanisms" {
+        "sasl.mechanism"
+    } else {
+        key
     }
 }
 
@@ -84,19 +84,7 @@ impl Resolver<'_> {
         text(self, MECHANISM, |text| {
             values::sasl_mechanism(text).map(str::to_owned)
         });
-        text(self, "kafka-sasl-username", values::word);
-        text(self, "kafka-oauth-client-id", values::word);
-        text(self, "kafka-oauth-scope", values::word);
-        let endpoint = "kafka-oauth-token-endpoint";
-        match self
-            .typed
-            .first(endpoint)
-            .map(|given| values::http_url(&given.text))
-        {
-            // The value may hold a secret where none belongs: it is not shown.
-            Some(Err(what)) => self.mistake(endpoint, &format!("the value {what}")),
-            _ => text(self, endpoint, values::http_url),
-        }
+        text(self, USERNAME, values::word);
         let password = match self.password_file(PASSWORD, PASSWORD_FILE) {
             Some(_) => PASSWORD_FILE,
             None => PASSWORD,
@@ -110,7 +98,7 @@ impl Resolver<'_> {
                 secret.expose().to_owned(),
             ));
         }
-        for name in [PASSWORD_FILE, SSL[3], "kafka-oauth-client-secret-file"] {
+        for name in [PASSWORD_FILE, SSL[3]] {
             let given = self
                 .typed
                 .first(name)
@@ -135,14 +123,43 @@ impl Resolver<'_> {
             }
         }
         let mut all: Vec<(String, String)> = named.into_iter().map(|(_, key, value)| (key, value)).collect();
-        if self.typed.first("kafka-oauth-token-endpoint").is_some() {
-            all.push(("sasl.oauthbearer.method".to_owned(), "oidc".to_owned()));
-        }
         properties.retain(|(key, _)| all.iter().all(|(name, _)| same(key) != name));
         all.append(properties);
         *properties = all;
         self.what_security_needs(properties);
         files
+    }
+
+    /// How tokens are fetched, if they are.
+    pub(super) fn oauth(&mut self) -> Option<OAuth> {
+        let endpoint = match self
+            .typed
+            .first(ENDPOINT)
+            .map(|given| values::http_url(&given.text))?
+        {
+            Ok(endpoint) => Some(endpoint),
+            // The value may hold a secret where none belongs: it is not shown.
+            Err(what) => {
+                self.mistake(ENDPOINT, &format!("the value {what}"));
+                None
+            }
+        };
+        let scope = self.optional(SCOPE, values::word);
+        let client_id = self.optional(CLIENT_ID, values::word);
+        let secret_file = self
+            .typed
+            .first(CLIENT_SECRET_FILE)
+            .map(|given| PathBuf::from(&given.text));
+        let oauth = OAuth {
+            endpoint: endpoint?,
+            client_id: client_id?,
+            secret_file: secret_file?,
+            scope,
+        };
+        if let Err(what) = file::secret(&oauth.secret_file) {
+            self.mistake(CLIENT_SECRET_FILE, &what);
+        }
+        Some(oauth)
     }
 
     fn what_security_needs(&mut self, properties: &[(String, String)]) {
@@ -169,7 +186,6 @@ impl Resolver<'_> {
         if !protocol.starts_with("sasl") {
             return;
         }
-        let has = |key| value(properties, key).is_some();
         let Some(mechanism) = value(properties, "sasl.mechanism") else {
             return self.mistake(
                 PROTOCOL,
@@ -177,21 +193,21 @@ impl Resolver<'_> {
             );
         };
         let missing: &[&str] = match mechanism {
-            // Whoever sets more of it by properties has another way of getting tokens, which librdkafka looks at.
-            "OAUTHBEARER" if !has("sasl.oauthbearer.method") => &[
-                "kafka-oauth-token-endpoint",
-                "kafka-oauth-client-id",
-                "kafka-oauth-client-secret-file",
-            ],
-            "OAUTHBEARER" if self.typed.first("kafka-oauth-token-endpoint").is_some() => {
-                &["kafka-oauth-client-id", "kafka-oauth-client-secret-file"]
-            }
-            "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => &["kafka-sasl-username", PASSWORD_FILE],
+            "OAUTHBEARER" => &[ENDPOINT, CLIENT_ID, CLIENT_SECRET_FILE],
+            "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => &[USERNAME, PASSWORD_FILE],
             _ => &[],
         };
         for name in missing {
-            if !has(property(name)) && self.typed.first(name).is_none() {
-                self.mistake(MECHANISM, &format!("needs --{name}"));
+            let given = match *name {
+                USERNAME | PASSWORD_FILE => value(properties, property(name)).is_some(),
+                name => self.typed.first(name).is_some(),
+            };
+            if !given {
+                let what = format!("needs --{name}");
+                match self.typed.first(MECHANISM) {
+                    Some(_) => self.mistake(MECHANISM, &what),
+                    None => self.mistake("kafka-property", &format!("sasl.mechanism {what}")),
+                }
             }
         }
     }

@@ -13,7 +13,11 @@ use workbench::services::Kafka;
 use workbench::services::kafka::Options;
 
 pub(super) const USER: &str = "consumer";
-pub(super) const PASSWORD: &str = "of-the-consumer";
+pub(super) const PASSWORD: &str = "kafkas-hunter2";
+pub(super) const CLIENT: &str = "the-client";
+pub(super) const CLIENT_SECRET: &str = "oauths-hunter2";
+/// Both, as HTTP sends them.
+pub(super) const CLIENT_BASIC: &str = "dGhlLWNsaWVudDpvYXV0aHMtaHVudGVyMg==";
 
 /// A broker that lets in nobody unseen, and the authority of it and its clients.
 pub(super) struct Secured {
@@ -102,11 +106,10 @@ fn start() -> anyhow::Result<Secured> {
 }
 
 /// A token that is signed by nobody, which the listener takes: `{"sub":"consumer",…}`, until the year 2100.
-const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJjb25zdW1lciIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjo0MTAyNDQ0ODAwLCJzY29wZSI6Im1ldHJpY3MifQ.";
+pub(super) const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJjb25zdW1lciIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjo0MTAyNDQ0ODAwLCJzY29wZSI6Im1ldHJpY3MifQ.";
 
-/// Answers whoever comes with these credentials (`id:secret` in base64) and asks for this scope with a token; returns
-/// where it does so.
-fn token_endpoint(credentials: &'static str, scope: &'static str) -> String {
+/// Answers the client that comes with its secret and asks for the scope `metrics` with a token; returns where it does so.
+pub(super) fn token_endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/token", listener.local_addr().expect("its address"));
     // Ends with the process, as the servers do.
@@ -124,9 +127,9 @@ fn token_endpoint(credentials: &'static str, scope: &'static str) -> String {
             let mut body = vec![0; length];
             let _ = reader.read_exact(&mut body);
             let body = String::from_utf8_lossy(&body);
-            let known = head.contains(&format!("Basic {credentials}"))
+            let known = head.contains(&format!("Basic {CLIENT_BASIC}"))
                 && body.contains("grant_type=client_credentials")
-                && body.contains(&format!("scope={scope}"));
+                && body.contains("scope=metrics");
             let (status, answer) = if known {
                 let answer =
                     format!("{{\"access_token\":\"{TOKEN}\",\"token_type\":\"Bearer\",\"expires_in\":3600}}");
@@ -179,8 +182,8 @@ fn events_are_read_from_brokers_that_let_in_nobody_unseen() {
     let certificate = files.write("client.crt", &client.certificate);
     let key = files.write("client.key", &client.key);
     let password = files.write("password", &format!("{PASSWORD}\n"));
-    let secret = files.write("secret", "s3cret");
-    let endpoint = token_endpoint("dGhlLWNsaWVudDpzM2NyZXQ=", "metrics"); // the-client:s3cret
+    let secret = files.write("secret", CLIENT_SECRET);
+    let endpoint = token_endpoint();
     let ca = (ca.0, ca.1.as_str());
     let user = ("sasl-username", USER);
     let password = ("sasl-password-file", password.as_str());
@@ -212,7 +215,7 @@ fn events_are_read_from_brokers_that_let_in_nobody_unseen() {
                 ca,
                 ("sasl-mechanism", "OAUTHBEARER"),
                 ("oauth-token-endpoint", &endpoint),
-                ("oauth-client-id", "the-client"),
+                ("oauth-client-id", CLIENT),
                 ("oauth-client-secret-file", &secret),
                 ("oauth-scope", "metrics"),
             ],
@@ -243,7 +246,7 @@ fn brokers_and_credentials_that_are_not_those_meant_are_refused_and_told() {
     let sasl = ("security-protocol", "sasl_ssl");
     let ca = ("ssl-ca", right.as_str());
     let bad = files.write("password", "hunter2");
-    let endpoint = token_endpoint("dGhlLWNsaWVudDpzM2NyZXQ=", "metrics");
+    let endpoint = token_endpoint();
     let scram = [
         sasl,
         ca,
@@ -263,7 +266,7 @@ fn brokers_and_credentials_that_are_not_those_meant_are_refused_and_told() {
         ca,
         ("sasl-mechanism", "OAUTHBEARER"),
         ("oauth-token-endpoint", &endpoint),
-        ("oauth-client-id", "the-client"),
+        ("oauth-client-id", CLIENT),
         ("oauth-client-secret-file", bad.as_str()),
     ];
     let cases: &[(&str, &[(&str, &str)], &[&str])] = &[
