@@ -7,7 +7,7 @@ CARGO ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report sbom services consumer-storage docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -52,6 +52,9 @@ chaos: ## faults on a Kafka cluster, a PostgreSQL and consumers under load; CHAO
 
 chaos-report: ## fill the table of docs/reliability.md from the results in CHAOS_RESULTS (workbench/results)
 	@$(CARGO) run --quiet --release --bin chaos -- report
+
+sbom: ## what the program is made of, in CycloneDX: target/sbom/storage-consumer.cdx.json
+	@scripts/sbom
 
 services: ## a real Kafka and a real PostgreSQL on loopback until Ctrl-C, without Docker; prints their variables
 	@scripts/setup test
