@@ -128,7 +128,7 @@ fn metadata(consumer: &BaseConsumer<Notes>, topic: &str) -> Result<Metadata, Str
 /// Why the brokers can't be asked, and what to look at.
 fn why(said: Said, error: &KafkaError) -> String {
     match said.why {
-        None => format!("{error}; check --kafka-servers and the network"),
+        None => format!("{error}; check --kafka-servers, --kafka-security-protocol and the network"),
         Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed, said)) => {
             format!(
                 "{said}; check --kafka-sasl-mechanism, user and password, or what the token is fetched with"

@@ -206,11 +206,11 @@ fn kafkas_options_are_librdkafkas_properties() {
         ("KAFKA_OAUTH_SCOPE", "kafka"),
     ];
     let found = config(&["consume"], &env);
-    assert_eq!(property(&found, "sasl.oauthbearer.method"), Some("oidc"));
-    assert_eq!(
-        property(&found, "sasl.oauthbearer.client.secret"),
-        Some("rotated")
-    );
+    assert_eq!(property(&found, "sasl.mechanism"), Some("OAUTHBEARER"));
+    let oauth = found.kafka.oauth.expect("how tokens are fetched");
+    assert_eq!(oauth.endpoint, "https://login/token");
+    assert_eq!(oauth.scope.as_deref(), Some("kafka"));
+    assert_eq!(oauth.current_secret(), Ok(Secret::new("rotated")));
 }
 
 #[test]
