@@ -57,6 +57,8 @@ pub struct Config {
     pub http_listen: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Settings whose secret stands on the command line, where other users of the machine can read it.
+    pub exposed: Vec<&'static str>,
 }
 
 impl Config {

@@ -31,6 +31,12 @@ fn main() -> ExitCode {
 }
 
 async fn execute(command: Command, config: Config) -> u8 {
+    for option in &config.exposed {
+        tracing::warn!(
+            option,
+            "a secret stands on the command line, where other users of the machine can read it: prefer a file"
+        );
+    }
     let kafka = match command {
         Command::Migrate => Ok(()),
         Command::Consume | Command::Check => check_properties(&config.kafka),

@@ -84,9 +84,7 @@ impl Surroundings {
     pub fn launch(&self, command: &str, log: &Path) -> anyhow::Result<Launch> {
         let launch = Launch::new("storage-consumer", program()?, log);
         // A person's own set-up, which is not for our servers.
-        let launch = FOREIGN
-            .iter()
-            .fold(launch, |launch, name| launch.without_env(name));
+        let launch = FOREIGN.iter().fold(launch, Launch::without_env);
         Ok(launch
             .args([command])
             .env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka_servers)

@@ -73,6 +73,7 @@ impl Resolver<'_> {
                 level: self.one("log-level", values::log_level),
                 format: self.optional::<LogFormat>("log-format", values::log_format),
             },
+            exposed: self.typed.exposed(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! environment, file. Says nothing about what a value means, but for the shape that the file's syntax gives it.
 
 use super::problem::{Problem, Source};
+use super::properties::is_secret;
 use super::settings::{self, CONFIG, Command, SETTINGS, Setting, URL};
 use super::{file, url};
 use std::ffi::OsString;
@@ -98,6 +99,24 @@ impl Typed {
             }),
             Err(_) => problems.push(Problem::new(setting, source, "is not UTF-8".to_owned())),
         }
+    }
+
+    /// The settings whose secret stands on the command line, each once. A URL is one only if it holds a password, which
+    /// then is a setting of its own.
+    pub(super) fn exposed(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self
+            .given
+            .iter()
+            .filter(|given| given.source == Source::CommandLine)
+            .filter(|given| match given.setting.name {
+                URL => false,
+                "kafka-property" => given.text.split_once('=').is_some_and(|(key, _)| is_secret(key)),
+                _ => given.setting.secret,
+            })
+            .map(|given| given.setting.name)
+            .collect();
+        names.dedup();
+        names
     }
 
     /// What counts for a setting that takes one value.

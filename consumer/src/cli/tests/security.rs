@@ -291,3 +291,27 @@ fn what_kafkas_security_lacks_is_told() {
     ];
     config(&args, &[]);
 }
+
+#[test]
+fn a_secret_on_the_command_line_is_noticed() {
+    let exposed = |args: &[&str], env: &[(&str, &str)]| config(&[&["consume"], args].concat(), env).exposed;
+    let none: [&str; 0] = [];
+    assert_eq!(
+        exposed(
+            &["--postgres-url=postgres://me@db"],
+            &[("POSTGRES_PASSWORD", "x")]
+        ),
+        none
+    );
+    assert_eq!(
+        exposed(&["--postgres-url=postgres://me:x@db"], &[]),
+        ["postgres-password"]
+    );
+    assert_eq!(exposed(&["--postgres-password=x"], &[]), ["postgres-password"]);
+    let properties = [
+        "--kafka-property=client.id=x",
+        "--kafka-property=ssl.key.password=x",
+        "--kafka-property=ssl.key.pem=x",
+    ];
+    assert_eq!(exposed(&properties, &[]), ["kafka-property"]);
+}

@@ -147,15 +147,18 @@ pub(super) fn token_endpoint() -> String {
     url
 }
 
-/// Options, each `name value`, as the program takes them.
-fn options(given: &[(&str, &str)]) -> Vec<String> {
+/// Options, each its name without `--kafka-`, and its value.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
+/// The options as the program takes them.
+fn options(given: Given<'_>) -> Vec<String> {
     given
         .iter()
         .flat_map(|(name, value)| [format!("--kafka-{name}"), (*value).to_owned()])
         .collect()
 }
 
-fn start_at(scene: &Scene, listener: &str, command: &str, given: &[(&str, &str)]) -> Consumer {
+fn start_at(scene: &Scene, listener: &str, command: &str, given: Given<'_>) -> Consumer {
     let servers = secured().kafka.address(listener).expect("a listener");
     let given = options(given);
     let arguments: Vec<&str> = given.iter().map(String::as_str).collect();
@@ -163,7 +166,7 @@ fn start_at(scene: &Scene, listener: &str, command: &str, given: &[(&str, &str)]
 }
 
 /// What `check` says of Kafka.
-fn connection(scene: &Scene, listener: &str, given: &[(&str, &str)]) -> String {
+fn connection(scene: &Scene, listener: &str, given: Given<'_>) -> String {
     let mut check = start_at(scene, listener, "check", given);
     check.wait();
     let text = check.text();
@@ -188,7 +191,7 @@ fn events_are_read_from_brokers_that_let_in_nobody_unseen() {
     let user = ("sasl-username", USER);
     let password = ("sasl-password-file", password.as_str());
     let sasl = ("security-protocol", "sasl_ssl");
-    let ways: &[(&str, &[(&str, &str)])] = &[
+    let ways: &[(&str, Given<'_>)] = &[
         ("TLS", &[("security-protocol", "ssl"), ca]),
         (
             "MUTUAL",
@@ -269,7 +272,7 @@ fn brokers_and_credentials_that_are_not_those_meant_are_refused_and_told() {
         ("oauth-client-id", CLIENT),
         ("oauth-client-secret-file", bad.as_str()),
     ];
-    let cases: &[(&str, &[(&str, &str)], &[&str])] = &[
+    let cases: &[(&str, Given<'_>, &[&str])] = &[
         ("TLS", &[ssl, ca], &["ok "]),
         (
             "TLS",

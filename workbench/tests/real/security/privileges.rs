@@ -67,7 +67,7 @@ fn the_documented_grants_are_enough_and_none_is_too_many() {
     let run = |sql: &str| {
         server
             .execute(database, sql)
-            .unwrap_or_else(|error| panic!("{sql}: {error:#}"))
+            .unwrap_or_else(|error| panic!("{sql}: {error:#}"));
     };
     run(&format!(
         "CREATE ROLE {owner} LOGIN PASSWORD 'x'; CREATE ROLE {role} LOGIN PASSWORD 'x';
