@@ -119,7 +119,9 @@ fn metadata(consumer: &BaseConsumer<Notes>, topic: &str) -> Result<Metadata, Str
         // What it has said is handed over when it is polled.
         while consumer.poll(Duration::ZERO).is_some() {}
         let said = consumer.context().said.lock().expect("not poisoned").clone();
-        if said.all_down && said.why.is_some() || Instant::now() > until {
+        // Credentials that one broker refuses, others refuse, too.
+        let refused = matches!(said.why, Some((RDKafkaErrorCode::Authentication, _)));
+        if refused || said.all_down && said.why.is_some() || Instant::now() > until {
             return Err(why(said, &error));
         }
     }

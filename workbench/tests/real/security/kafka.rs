@@ -290,7 +290,6 @@ fn brokers_and_credentials_that_are_not_those_meant_are_refused_and_told() {
             &["certificate verify failed", "--kafka-ssl-ca"],
         ),
         ("MUTUAL", &[ssl, ca], &["--kafka-ssl-certificate"]),
-        ("TLS", &[], &["--kafka-security-protocol"]),
         (
             "SASL",
             &scram,
