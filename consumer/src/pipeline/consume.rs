@@ -117,7 +117,7 @@ impl Consume {
             self.health.turned(now, self.flow.oldest());
             self.take_outcomes(now)?;
             self.carry_out_decisions(now);
-            self.use_renewed_credentials(now)?;
+            self.use_renewed_credentials(now);
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
             }

@@ -123,14 +123,16 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
-        if matches!(
+        let refused = matches!(
             error.rdkafka_error_code(),
             Some(
                 RDKafkaErrorCode::Authentication
                     | RDKafkaErrorCode::SSL
                     | RDKafkaErrorCode::SaslAuthenticationFailed
             )
-        ) {
+        );
+        // A broker that refuses our certificate says so once the handshake is over, on a connection like any other.
+        if refused || reason.contains("certificate") {
             self.refused.store(true, Ordering::Relaxed);
         }
         self.health.kafka_failed(reason);

@@ -98,26 +98,44 @@ impl Consume {
 
     /// Leaves all behind that the client knows, and joins the group with a new one. PostgreSQL knows where to go on.
     pub(super) fn join_anew(&mut self, now: Instant) -> Result<(), ConsumeError> {
+        self.leave_all_behind(now);
+        self.credentials = self.kafka.credentials();
+        self.consumer = super::join(&self.kafka, &self.health, &self.metrics)?;
+        Ok(())
+    }
+
+    fn leave_all_behind(&mut self, now: Instant) {
         self.consumer.context().close();
         for partition in self.flow.abandon(now) {
             self.metrics.partition_leaves(partition);
         }
-        self.credentials = self.kafka.credentials();
-        self.consumer = super::join(&self.kafka, &self.health, &self.metrics)?;
         self.lost_at = None;
-        Ok(())
     }
 
     /// A client keeps the passwords and certificates that it was made with. Where brokers refuse them and the files hold
-    /// others by now, a new client is made.
-    pub(super) fn use_renewed_credentials(&mut self, now: Instant) -> Result<(), ConsumeError> {
-        if self.consumer.context().take_refusal() && self.kafka.credentials() != self.credentials {
-            tracing::info!(
-                "kafka refuses the credentials, and the files hold others by now: joining anew with those"
-            );
-            self.join_anew(now)?;
+    /// others by now, a new client is made; not where those are of no use yet: a certificate and its key are two files.
+    pub(super) fn use_renewed_credentials(&mut self, now: Instant) {
+        if !self.consumer.context().take_refusal() {
+            return;
         }
-        Ok(())
+        let credentials = self.kafka.credentials();
+        if credentials == self.credentials {
+            return;
+        }
+        match super::join(&self.kafka, &self.health, &self.metrics) {
+            Ok(consumer) => {
+                tracing::info!(
+                    "kafka refuses the credentials, and the files hold others by now: joining anew with those"
+                );
+                self.leave_all_behind(now);
+                self.credentials = credentials;
+                self.consumer = consumer;
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                "kafka refuses the credentials, and those that the files hold by now cannot be used; they are read again"
+            ),
+        }
     }
 
     /// PostgreSQL has said where partitions stand.

@@ -4,6 +4,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A certificate and its key, as PEM.
 #[derive(Clone)]
@@ -108,6 +109,26 @@ impl Files {
         std::fs::write(&new, content).expect("written");
         private(&new);
         std::fs::rename(&new, &path).expect("renamed");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A key file with a passphrase that is the content of another file.
+    pub(super) fn encrypt(&self, key: &str, passphrase: &str) -> String {
+        let path = self.path("encrypted.key");
+        let made = Command::new("openssl")
+            .args([
+                "pkcs8",
+                "-topk8",
+                "-in",
+                key,
+                "-passout",
+                &format!("file:{passphrase}"),
+                "-out",
+            ])
+            .arg(&path)
+            .output()
+            .expect("openssl is installed: run scripts/setup test");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         path.to_str().expect("UTF-8").to_owned()
     }
 }

@@ -183,7 +183,8 @@ fn events_are_read_from_brokers_that_let_in_nobody_unseen() {
     let ca = ("ssl-ca", files.write("ca.crt", &authority.certificate));
     let client = authority.issue("consumer", &[]);
     let certificate = files.write("client.crt", &client.certificate);
-    let key = files.write("client.key", &client.key);
+    let passphrase = files.write("passphrase", "keys-hunter2\n");
+    let key = files.encrypt(&files.write("client.key", &client.key), &passphrase);
     let password = files.write("password", &format!("{PASSWORD}\n"));
     let secret = files.write("secret", CLIENT_SECRET);
     let endpoint = token_endpoint();
@@ -200,6 +201,7 @@ fn events_are_read_from_brokers_that_let_in_nobody_unseen() {
                 ca,
                 ("ssl-certificate", &certificate),
                 ("ssl-key", &key),
+                ("ssl-key-password-file", &passphrase),
             ],
         ),
         ("SASL", &[sasl, ca, ("sasl-mechanism", "PLAIN"), user, password]),

@@ -142,3 +142,39 @@ fn kafkas_password_may_be_renewed_in_its_file() {
     );
     consumer.stop();
 }
+
+#[test]
+fn kafkas_certificate_may_be_renewed_in_its_files() {
+    let secured = secured();
+    let kafka = &secured.kafka;
+    let scene = Scene::on(kafka, "kafkas_certificate", 1, &[]);
+    let files = Files::new();
+    let ca = files.write("ca.crt", &secured.authority.certificate);
+    let stranger = Authority::new("another authority").issue("consumer", &[]);
+    let certificate = files.write("client.crt", &stranger.certificate);
+    let key = files.write("client.key", &stranger.key);
+    let servers = kafka.address("MUTUAL").expect("a listener");
+    let arguments = [
+        "--kafka-security-protocol=ssl",
+        "--kafka-ssl-ca",
+        &ca,
+        "--kafka-ssl-certificate",
+        &certificate,
+        "--kafka-ssl-key",
+        &key,
+    ];
+    let consumer = Consumer::launch(&scene, &servers, postgres().port(), "consume", &arguments);
+    send(&Settings {
+        kafka_servers: kafka.bootstrap(),
+        ..load(&scene, 500)
+    });
+    wait_for(&consumer, "WARNING", "certificate");
+    // For a moment the certificate is the new one, and the key the old one.
+    let client = secured.authority.issue("consumer", &[]);
+    files.write("client.crt", &client.certificate);
+    consumer.wait_for_line("those that the files hold by now cannot be used");
+    files.write("client.key", &client.key);
+    expect_settled_on(kafka, &scene, postgres(), &consumer, 500);
+    consumer.wait_for_line("joining anew with those");
+    consumer.stop();
+}
