@@ -85,8 +85,10 @@ pub(super) struct Consume {
     kafka_error_told: Option<Instant>,
     /// When the session last timed out.
     lost_at: Option<Instant>,
-    /// What the client was made with.
+    /// What the client was made with, or was last tried.
     credentials: Secret,
+    /// When the files were last compared with that.
+    looked_at: Option<Instant>,
 }
 
 impl Consume {
@@ -107,6 +109,7 @@ impl Consume {
             paused: false,
             kafka_error_told: None,
             lost_at: None,
+            looked_at: None,
         })
     }
 

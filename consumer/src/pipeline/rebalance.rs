@@ -77,9 +77,14 @@ impl Context {
         self.session_timed_out.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether a broker has refused our credentials, or we its certificate, since the last call.
-    pub(super) fn take_refusal(&self) -> bool {
-        self.refused.load(Ordering::Relaxed) && self.refused.swap(false, Ordering::Relaxed)
+    /// Whether a broker has refused our credentials, or we its certificate. librdkafka says so once in half a minute.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// It has let us in since.
+    pub(super) fn forget_refusal(&self) {
+        self.refused.store(false, Ordering::Relaxed);
     }
 
     /// The newest statistics, if some have come since the last call.

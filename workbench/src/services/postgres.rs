@@ -186,7 +186,16 @@ impl Postgres {
             ended.is_some() || fs::read_to_string(&pid_file).is_ok_and(|text| is_ready(&text, process.id()))
         });
         match ended {
-            Some(status) => bail!("PostgreSQL did not start ({})\n{}", status?, process.log_tail()),
+            Some(status) => {
+                let log = process.log_tail();
+                if log.contains("SSL is not supported by this build") {
+                    bail!(
+                        "the PostgreSQL in {} knows no TLS: install Debian's, or set PG_BIN",
+                        self.programs.display()
+                    );
+                }
+                bail!("PostgreSQL did not start ({})\n{log}", status?)
+            }
             None if !settled => bail!("PostgreSQL is not ready after {LIMIT:?}\n{}", process.log_tail()),
             None => {
                 self.process = Some(process);

@@ -115,25 +115,32 @@ impl Consume {
     /// A client keeps the passwords and certificates that it was made with. Where brokers refuse them and the files hold
     /// others by now, a new client is made; not where those are of no use yet: a certificate and its key are two files.
     pub(super) fn use_renewed_credentials(&mut self, now: Instant) {
-        if !self.consumer.context().take_refusal() {
+        const LOOK_EVERY: Duration = Duration::from_secs(1);
+        let looked = self.looked_at.is_some_and(|at| now - at < LOOK_EVERY);
+        if looked || !self.consumer.context().is_refused() {
             return;
+        }
+        self.looked_at = Some(now);
+        if self.health.joined() {
+            self.consumer.context().forget_refusal();
         }
         let credentials = self.kafka.credentials();
         if credentials == self.credentials {
             return;
         }
+        self.credentials = credentials;
         match super::join(&self.kafka, &self.health, &self.metrics) {
             Ok(consumer) => {
                 tracing::info!(
                     "kafka refuses the credentials, and the files hold others by now: joining anew with those"
                 );
                 self.leave_all_behind(now);
-                self.credentials = credentials;
                 self.consumer = consumer;
             }
             Err(error) => tracing::warn!(
                 %error,
-                "kafka refuses the credentials, and those that the files hold by now cannot be used; they are read again"
+                "kafka refuses the credentials, and those that the files hold by now cannot be used; \
+                 they are looked at again when they change"
             ),
         }
     }
