@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CACHE := $(or $(STORAGE_CONSUMER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/storage-consumer)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services screenshot consumer-storage deploy-check systemd-trial docker-up docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services sbom screenshot consumer-storage deploy-check systemd-trial docker-up docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -59,6 +59,9 @@ screenshot: ## the status page as docs/images shows it, light and dark: two minu
 	@scripts/setup test
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test -p workbench --test real page::photograph -- --ignored
+
+sbom: ## what the program is made of, in CycloneDX: target/sbom/storage-consumer.cdx.json
+	@scripts/sbom
 
 services: ## a real Kafka and a real PostgreSQL on loopback until Ctrl-C, without Docker; prints their variables
 	@scripts/setup test

@@ -1,23 +1,24 @@
 //! Owns the answer to `storage-consumer check`: whether the main job would run with this configuration. Looks at both
 //! servers, changes nothing, and says one line a finding.
 
-use crate::config::Config;
+use crate::config::{Config, OAuth};
+use crate::pipeline::oauth_token;
 use crate::postgres::{self, Connection};
 use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
 use crate::table::{ColumnType, Source, Table, TableName};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::{ClientConfig, ClientContext};
+use std::error::Error;
 use std::io::Write;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The privileges that the main job needs on its own tables.
-const OWN_TABLES: [(&str, &str); 2] = [
-    ("consumer_offsets", "SELECT, INSERT, UPDATE"),
-    ("dead_letters", "SELECT, INSERT, UPDATE"),
-];
 
 /// What a finding means for the main job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,22 +73,100 @@ pub async fn run(config: &Config) -> u8 {
     u8::from(report.failed())
 }
 
+/// What the client says while it tries.
+struct Notes {
+    said: Mutex<Said>,
+    oauth: Option<OAuth>,
+}
+
+#[derive(Clone, Default)]
+struct Said {
+    /// Why a broker could not be asked.
+    why: Option<(RDKafkaErrorCode, String)>,
+    /// No broker is left.
+    all_down: bool,
+}
+
+impl ClientContext for Notes {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        oauth_token(self.oauth.as_ref())
+    }
+
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut said = self.said.lock().expect("not poisoned");
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => said.all_down = true,
+            Some(code) => said.why = Some((code, reason.to_owned())),
+            None => {}
+        }
+    }
+}
+
+impl ConsumerContext for Notes {}
+
+/// Asks until there is an answer, or no use in asking.
+fn metadata(consumer: &BaseConsumer<Notes>, topic: &str) -> Result<Metadata, String> {
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        let error = match consumer.fetch_metadata(Some(topic), Duration::from_millis(500)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        // What it has said is handed over when it is polled.
+        while consumer.poll(Duration::ZERO).is_some() {}
+        let said = consumer.context().said.lock().expect("not poisoned").clone();
+        // Credentials that one broker refuses, others refuse, too.
+        let refused = matches!(said.why, Some((RDKafkaErrorCode::Authentication, _)));
+        if refused || said.all_down && said.why.is_some() || Instant::now() > until {
+            return Err(why(said, &error));
+        }
+    }
+}
+
+/// Why the brokers can't be asked, and what to look at.
+fn why(said: Said, error: &KafkaError) -> String {
+    match said.why {
+        None => format!("{error}; check --kafka-servers, --kafka-security-protocol and the network"),
+        Some((RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed, said)) => {
+            format!(
+                "{said}; check --kafka-sasl-mechanism, user and password, or what the token is fetched with"
+            )
+        }
+        // A broker that refuses our certificate says so once the handshake is over.
+        Some((code, said)) if code == RDKafkaErrorCode::SSL || said.contains("certificate") => {
+            format!("{said}; check --kafka-ssl-ca, the names in --kafka-servers and --kafka-ssl-certificate")
+        }
+        Some((_, said)) => {
+            format!("{said}; check --kafka-servers, --kafka-security-protocol and the network")
+        }
+    }
+}
+
 async fn check_kafka(config: &Config, report: &mut Report) {
     let kafka = config.kafka.clone();
     let answer = tokio::task::spawn_blocking(move || {
         let mut properties = ClientConfig::new();
-        for (key, value) in &kafka.properties {
+        for (key, value) in kafka.current_properties() {
             properties.set(key, value);
         }
         properties
             .set("bootstrap.servers", &kafka.servers)
             .set("group.id", &kafka.group_id);
         properties.set("allow.auto.create.topics", "false");
-        let consumer: BaseConsumer = properties.create()?;
-        let metadata = consumer.fetch_metadata(Some(&kafka.topic), TIMEOUT)?;
+        let consumer: BaseConsumer<Notes> = properties
+            .create_with_context(Notes {
+                said: Mutex::default(),
+                oauth: kafka.oauth.clone(),
+            })
+            .map_err(|error| error.to_string())?;
+        let metadata = metadata(&consumer, &kafka.topic)?;
         let brokers = metadata.brokers().len();
         let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);
-        Ok::<_, rdkafka::error::KafkaError>((
+        Ok::<_, String>((
             brokers,
             topic.map(|topic| {
                 (
@@ -101,9 +180,7 @@ async fn check_kafka(config: &Config, report: &mut Report) {
     .expect("the check does not panic");
     let servers = &config.kafka.servers;
     match answer {
-        Err(error) => report.bad(format!(
-            "kafka {servers}: {error}; check --kafka-servers and the network"
-        )),
+        Err(error) => report.bad(format!("kafka {servers}: {error}")),
         Ok((brokers, topic)) => {
             report.good(format!("kafka {servers}: {brokers} broker(s)"));
             let name = &config.kafka.topic;
@@ -138,10 +215,30 @@ async fn check_postgres(config: &Config, report: &mut Report) {
         Ok(client) => client,
         Err(error) => return report.bad(format!("{server}: {error}")),
     };
-    report.good(format!("{server}: connected as {}", config.postgres.user));
+    match encryption(&client).await {
+        Ok(encryption) => report.good(format!(
+            "{server}: connected as {}, {encryption}",
+            config.postgres.user
+        )),
+        Err(error) => report.bad(format!("{server}: {}", postgres::describe(&error))),
+    }
     if let Err(error) = check_tables(config, &client, report).await {
         report.bad(format!("{server}: {}", postgres::describe(&error)));
     }
+}
+
+/// Whether the connection is encrypted, and how.
+async fn encryption(client: &Connection) -> Result<String, tokio_postgres::Error> {
+    let row = client
+        .query_opt(
+            "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl",
+            &[],
+        )
+        .await?;
+    Ok(match row {
+        Some(row) => format!("encrypted ({})", row.try_get::<_, &str>(0)?),
+        None => "not encrypted".to_owned(),
+    })
 }
 
 async fn check_tables(
@@ -159,11 +256,17 @@ async fn check_tables(
     if let Some(encoding) = schema::unfit_encoding(client).await? {
         report.bad(StartError::Encoding(encoding).to_string());
     }
+    let routes = config.table_routes();
+    let missing = schema::privileges::missing(client, routes.tables()).await?;
+    for privilege in &missing {
+        report.bad(privilege.to_string());
+    }
+    // Without a look at the tables there is nothing more to say of them.
+    if missing.iter().any(schema::privileges::Missing::hides_tables) {
+        return Ok(());
+    }
     if schema::is_current(client).await? {
         report.good("migrations: all applied");
-        for (table, privileges) in OWN_TABLES {
-            check_privileges(client, table, privileges, report).await?;
-        }
     } else if config.migrate {
         let may = client
             .query_one("SELECT has_schema_privilege(current_schema(), 'CREATE')", &[])
@@ -176,7 +279,7 @@ async fn check_tables(
     } else {
         report.bad("migrations: missing, and --no-migrate forbids them; run `storage-consumer migrate`");
     }
-    for table in config.table_routes().tables() {
+    for table in routes.tables() {
         check_table(client, table, report).await?;
     }
     Ok(())
@@ -195,7 +298,7 @@ async fn check_table(
                     report.doubtful(warning);
                 }
             }
-            check_privileges(client, &name.quoted(), "INSERT", report).await
+            Ok(())
         }
         Err(CatalogError::Unfit(findings)) => {
             for finding in findings.0 {
@@ -246,23 +349,4 @@ fn warnings(table: &Table) -> Vec<String> {
             )
         })
         .collect()
-}
-
-async fn check_privileges(
-    client: &Connection,
-    table: &str,
-    privileges: &str,
-    report: &mut Report,
-) -> Result<(), tokio_postgres::Error> {
-    for privilege in privileges.split(", ") {
-        let row = client
-            .query_one("SELECT has_table_privilege($1, $2)", &[&table, &privilege])
-            .await?;
-        if !row.try_get::<_, bool>(0)? {
-            report.bad(format!(
-                "table {table}: this user lacks {privilege}; run GRANT {privilege} ON {table} TO the user"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -10,19 +10,26 @@ mod values; // what one value must look like
 mod properties; // librdkafka's: which are refused, which are secret
 mod effective; // what holds and who said so, for people
 mod secret; // a text that is never printed
+mod url; // PostgreSQL's URL as the settings that it stands for
+mod password; // where PostgreSQL's password comes from
+mod tls; // how far the connection to PostgreSQL is trusted
 
 #[cfg(test)]
 mod docs; // docs/configuration.md says what the table says
 
 pub use self::effective::{Effective, Held};
+pub use self::password::Password;
 pub use self::problem::ConfigError;
 pub use self::secret::Secret;
 pub use self::settings::Command;
+pub use self::tls::{PostgresTls, RootCertificates, SslMode};
 
+use self::password::Login;
 use crate::table::{Routes, TableName};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The validated configuration.
@@ -56,6 +63,8 @@ pub struct Config {
     pub log: LogConfig,
     /// All of it as it was typed, and where; secrets hidden.
     pub effective: Effective,
+    /// Settings whose secret stands on the command line, where other users of the machine can read it.
+    pub exposed: Vec<&'static str>,
 }
 
 impl Config {
@@ -93,8 +102,13 @@ pub struct KafkaConfig {
     pub group_id: String,
     /// Where a partition without any stored offset starts.
     pub offset_reset: OffsetReset,
-    /// Further properties for librdkafka; none that a promise stands on, none twice.
+    /// Further properties for librdkafka, those of the options for its security first; none that a promise stands on,
+    /// none twice.
     pub properties: Vec<(String, String)>,
+    /// Those of them whose value is the content of a file: read again whenever a client is made.
+    pub secret_files: Vec<(String, PathBuf)>,
+    /// How OAUTHBEARER's tokens are fetched.
+    pub oauth: Option<OAuth>,
     /// Messages per turn, at least 1.
     pub max_poll_records: usize,
 }
@@ -104,6 +118,34 @@ impl KafkaConfig {
     #[must_use]
     pub fn is_secret_property(key: &str) -> bool {
         properties::is_secret(key)
+    }
+
+    /// The properties with the secrets that the files hold now. A file that cannot be read just now leaves the secret that
+    /// it held before.
+    #[must_use]
+    pub fn current_properties(&self) -> Vec<(String, String)> {
+        let mut properties = self.properties.clone();
+        for (key, value) in &mut properties {
+            let file = self.secret_files.iter().find(|(name, _)| name == key);
+            if let Some(Ok(secret)) = file.map(|(_, path)| file::secret(path)) {
+                secret.expose().clone_into(value);
+            }
+        }
+        properties
+    }
+
+    /// All that proves who we are and whom we trust, certificates included, as the files hold it now: to be compared.
+    #[must_use]
+    pub fn credentials(&self) -> Secret {
+        let mut all = String::new();
+        for (key, value) in self.current_properties() {
+            if key.starts_with("ssl.") && key.ends_with(".location") {
+                all += &std::fs::read_to_string(&value).unwrap_or_default();
+            }
+            all += &value;
+            all.push('\0');
+        }
+        Secret::new(all)
     }
 }
 
@@ -129,8 +171,30 @@ impl fmt::Debug for KafkaConfig {
             .field("group_id", &self.group_id)
             .field("offset_reset", &self.offset_reset)
             .field("properties", &properties)
+            .field("secret_files", &self.secret_files)
+            .field("oauth", &self.oauth)
             .field("max_poll_records", &self.max_poll_records)
             .finish()
+    }
+}
+
+/// How OAUTHBEARER's tokens are fetched: with the client's credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// An `http` or `https` URL.
+    pub endpoint: String,
+    /// The client.
+    pub client_id: String,
+    /// The file that holds its secret.
+    pub secret_file: PathBuf,
+    /// What the tokens are asked to allow.
+    pub scope: Option<String>,
+}
+
+impl OAuth {
+    /// The secret as the file holds it now; the error names the option.
+    pub fn current_secret(&self) -> Result<Secret, String> {
+        file::secret(&self.secret_file).map_err(|what| format!("--kafka-oauth-client-secret-file: {what}"))
     }
 }
 
@@ -165,10 +229,31 @@ pub struct PostgresConfig {
     pub database: String,
     /// The user.
     pub user: String,
-    /// The password, whether it was given itself or in a file.
-    pub password: Secret,
+    /// Where the password comes from.
+    pub password: Password,
+    /// Whether the connection is encrypted, and whom it trusts.
+    pub tls: PostgresTls,
     /// What PostgreSQL may take over one statement, one table's COPY included.
     pub statement_timeout: Duration,
+}
+
+impl PostgresConfig {
+    /// The password as it is now: a file is read again. The error names the option, and holds no secret.
+    pub fn current_password(&self) -> Result<Secret, String> {
+        let option = self.password.option();
+        self.password
+            .read(&self.login())
+            .map_err(|what| format!("--{option}: {what}"))
+    }
+
+    fn login(&self) -> Login<'_> {
+        Login {
+            host: &self.host,
+            port: self.port,
+            database: &self.database,
+            user: &self.user,
+        }
+    }
 }
 
 /// When a batch is stored.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use storage_consumer::config::{Command, Config};
 use storage_consumer::pipeline::consume::check_properties;
+use storage_consumer::postgres::check_certificates;
 use storage_consumer::{check, cli, healthcheck, logging, pipeline};
 
 // librdkafka and our threads allocate and free across threads, which this allocator is made for; it serves C, too.
@@ -30,9 +31,20 @@ fn main() -> ExitCode {
 }
 
 async fn execute(command: Command, config: Config) -> u8 {
-    if matches!(command, Command::Consume | Command::Check)
-        && let Err(problem) = check_properties(&config.kafka)
-    {
+    for option in &config.exposed {
+        tracing::warn!(
+            option,
+            "a secret stands on the command line, where other users of the machine can read it: prefer a file"
+        );
+    }
+    let checked = match command {
+        Command::Consume | Command::Check => {
+            check_properties(&config.kafka).and_then(|()| check_certificates(&config.postgres))
+        }
+        Command::Migrate => check_certificates(&config.postgres),
+        Command::Healthcheck { .. } => Ok(()),
+    };
+    if let Err(problem) = checked {
         tracing::error!("{problem}");
         return cli::EXIT_USAGE;
     }

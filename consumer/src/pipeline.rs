@@ -2,6 +2,7 @@
 //! Each worker is a consume loop on a thread of its own and a store task with a connection of its own.
 
 pub mod consume; // Kafka's messages into the filling batch; when a batch is due
+pub mod token; // what OAUTHBEARER proves itself with
 mod rebalance; // what librdkafka says of the group, and is told
 mod assignment; // which partitions this worker has, and where each stands
 mod flow; // what follows from all that happens: the worker's decisions
@@ -14,6 +15,8 @@ pub mod store; // a batch → one transaction, sent again until PostgreSQL takes
 mod commit; // the advisory commit to Kafka
 #[cfg(test)]
 mod model; // thousands of schedules of polls, rebalances, crashes and lost answers
+
+pub use self::rebalance::oauth_token;
 
 use self::consume::{Consume, ConsumeError, Parts};
 use self::routing::Routing;

@@ -1,13 +1,17 @@
 //! Owns the connection to PostgreSQL, and what follows from each of its errors (the fault table of the design).
 //! What is sent over the connection is the business of `schema` and `pipeline::store`.
 
-use crate::config::PostgresConfig;
+mod tls; // how far the server is trusted
+
+use crate::config::{PostgresConfig, SslMode};
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 use tokio::task::AbortHandle;
+use tokio_postgres::config::SslMode as Mode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::tls::TlsStream;
+use tokio_postgres::{Client, NoTls, Socket};
 
 /// How long a connection attempt may take, handshake included: a frozen server whose machine still answers is no
 /// reason to wait without end.
@@ -34,6 +38,9 @@ pub enum ConnectError {
     /// The server says nothing.
     #[error("no answer from postgres")]
     Silence,
+    /// A file that the connection needs can't be used as it is now: it names the option.
+    #[error("{0}")]
+    File(String),
 }
 
 /// A client and its connection, which ends with it, whatever it still waits for: one that has gone silent must not
@@ -96,41 +103,78 @@ fn statement_timeout(limit: Duration) -> String {
 /// Connects, and starts the task that drives the connection.
 pub async fn connect(config: &PostgresConfig) -> Result<Connection, ConnectError> {
     match tokio::time::timeout(CONNECT_TIMEOUT, open(config)).await {
-        Ok(opened) => Ok(opened?),
+        Ok(opened) => opened,
         Err(_) => Err(ConnectError::Silence),
     }
 }
 
-async fn open(config: &PostgresConfig) -> Result<Connection, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::Config::new()
-        .host(&config.host)
-        .port(config.port)
-        .dbname(&config.database)
-        .user(&config.user)
-        .password(config.password.expose())
-        .application_name("storage-consumer")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_user_timeout(UNACKNOWLEDGED)
-        .keepalives_idle(Duration::from_secs(10))
-        .keepalives_interval(Duration::from_secs(5))
-        .keepalives_retries(4)
-        .connect(NoTls)
-        .await?;
-    let driver = tokio::spawn(async move {
-        // The error reaches whoever waits for an answer; here it is only worth a line for those who debug.
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %describe(&error), "postgres connection ended");
-        }
-    });
+/// Whether the certificates can be used; the error names the option.
+pub fn check_certificates(config: &PostgresConfig) -> Result<(), String> {
+    tls::connector(&config.tls).map(drop)
+}
+
+async fn open(config: &PostgresConfig) -> Result<Connection, ConnectError> {
+    let (client, driver) = log_in(config).await?;
     let connection = Connection {
         client,
-        driver: driver.abort_handle(),
+        driver,
         statement_timeout: config.statement_timeout,
     };
     let limit = statement_timeout(config.statement_timeout);
     connection.batch_execute(&format!("{limit}; {SESSION}")).await?;
     let _ = connection.batch_execute(SESSION_IF_KNOWN).await;
     Ok(connection)
+}
+
+/// A session as libpq's `sslmode` wants it. Password and certificates are read now: they may have been rotated.
+async fn log_in(config: &PostgresConfig) -> Result<(Client, AbortHandle), ConnectError> {
+    let mut options = tokio_postgres::Config::new();
+    options
+        .host(&config.host)
+        .port(config.port)
+        .dbname(&config.database)
+        .user(&config.user)
+        .password(config.current_password().map_err(ConnectError::File)?.expose())
+        .application_name("storage-consumer")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_user_timeout(UNACKNOWLEDGED)
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(4);
+    // As with libpq, a Unix socket is never encrypted: nobody is between.
+    let plain = config.tls.mode == SslMode::Disable || config.host.starts_with('/');
+    if !plain {
+        let prefer = config.tls.mode == SslMode::Prefer;
+        options.ssl_mode(if prefer { Mode::Prefer } else { Mode::Require });
+        let connector = tls::connector(&config.tls).map_err(ConnectError::File)?;
+        match options.connect(connector).await {
+            Ok((client, connection)) => return Ok((client, drive(connection))),
+            Err(error) if prefer && is_for_encryption(&error) => {
+                tracing::debug!(error = %describe(&error), "postgres is asked again, without encryption");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (client, connection) = options.ssl_mode(Mode::Disable).connect(NoTls).await?;
+    Ok((client, drive(connection)))
+}
+
+/// Whether the connection may have been refused because it was to be encrypted.
+fn is_for_encryption(error: &tokio_postgres::Error) -> bool {
+    tls::cause(error).is_some() || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
+fn drive<T>(connection: tokio_postgres::Connection<Socket, T>) -> AbortHandle
+where
+    T: TlsStream + Unpin + Send + 'static,
+{
+    let driver = tokio::spawn(async move {
+        // The error reaches whoever waits for an answer; here it is only worth a line for those who debug.
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %describe(&error), "postgres connection ended");
+        }
+    });
+    driver.abort_handle()
 }
 
 /// What follows from an error of PostgreSQL.
@@ -188,6 +232,9 @@ pub fn session_survives(code: &SqlState) -> bool {
 /// the password.
 #[must_use]
 pub fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(advice) = tls::advice(error) {
+        return advice;
+    }
     if let Some(database) = error.as_db_error() {
         let detail = database
             .detail()

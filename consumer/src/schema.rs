@@ -1,6 +1,9 @@
 //! Owns what the database must have before the first event: migrations, behind an advisory lock.
 //! Waits for a server that is not there yet. What the routed tables must look like is `table::catalog`'s.
 
+pub mod privileges; // what the user must be allowed
+
+use self::privileges::Missing;
 use crate::config::PostgresConfig;
 use crate::health::PostgresHealth;
 use crate::postgres::{self, ConnectError};
@@ -43,7 +46,7 @@ impl SchemaError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let error = match self {
-            Self::Connect(ConnectError::Silence) => return true,
+            Self::Connect(ConnectError::Silence | ConnectError::File(_)) => return true,
             Self::Postgres(error) | Self::Connect(ConnectError::Postgres(error)) => Some(error),
             Self::Migration(error) => database_error(error),
         };
@@ -120,6 +123,9 @@ pub enum StartError {
         "the database lacks tables of this version; run `storage-consumer migrate`, or leave out --no-migrate"
     )]
     NotMigrated,
+    /// The user may not do what the main job does.
+    #[error("{}", in_one_line(.0))]
+    Privileges(Vec<Missing>),
     /// Events are Unicode, and this database can't hold all of it: a dead letter's own words could be refused.
     #[error("the database's encoding is {0}: events need one in UTF8; create it with ENCODING 'UTF8'")]
     Encoding(String),
@@ -133,6 +139,14 @@ fn catalog_cause(error: &CatalogError) -> String {
     }
 }
 
+fn in_one_line(missing: &[Missing]) -> String {
+    missing
+        .iter()
+        .map(Missing::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
 impl StartError {
     fn is_transient(&self) -> bool {
         match self {
@@ -141,7 +155,10 @@ impl StartError {
                 postgres::classify(error) == postgres::Fault::Transient
             }
             Self::Catalog(CatalogError::Connect(_)) => true,
-            Self::Catalog(CatalogError::Unfit(_)) | Self::NotMigrated | Self::Encoding(_) => false,
+            Self::Catalog(CatalogError::Unfit(_))
+            | Self::NotMigrated
+            | Self::Privileges(_)
+            | Self::Encoding(_) => false,
         }
     }
 }
@@ -195,10 +212,16 @@ async fn try_to_prepare(
     tables: &[TableName],
     may_migrate: bool,
 ) -> Result<Catalog, StartError> {
+    let client = postgres::connect(config).await.map_err(SchemaError::from)?;
+    let missing = privileges::missing(&client, tables)
+        .await
+        .map_err(SchemaError::from)?;
+    if !missing.is_empty() {
+        return Err(StartError::Privileges(missing));
+    }
     if may_migrate {
         migrate_and_tell(config).await?;
     }
-    let client = postgres::connect(config).await.map_err(SchemaError::from)?;
     if let Some(encoding) = unfit_encoding(&client).await.map_err(SchemaError::from)? {
         return Err(StartError::Encoding(encoding));
     }

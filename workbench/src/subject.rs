@@ -16,6 +16,22 @@ use crate::services::wait_until;
 /// Migrating an empty database may take so long.
 const MIGRATION: Duration = Duration::from_secs(90);
 
+/// Variables that would lead the program elsewhere.
+const FOREIGN: [&str; 12] = [
+    "KAFKA_SASL_MECHANISM",
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SASL_USERNAME",
+    "KAFKA_SECURITY_PROTOCOL",
+    "KAFKA_SSL_CA",
+    "PGPASSFILE",
+    "POSTGRES_PASSWORD_FILE",
+    "POSTGRES_SSLCERT",
+    "POSTGRES_SSLMODE",
+    "POSTGRES_SSLROOTCERT",
+    "POSTGRES_URL",
+    "STORAGE_CONSUMER_CONFIG",
+];
+
 /// The program: `STORAGE_CONSUMER_BIN`, else the one that was built beside this one.
 pub fn program() -> anyhow::Result<PathBuf> {
     let given = env::var_os("STORAGE_CONSUMER_BIN").filter(|given| !given.is_empty());
@@ -66,7 +82,10 @@ pub struct Surroundings {
 impl Surroundings {
     /// A command of the program, told all of this by its documented variables; options come next.
     pub fn launch(&self, command: &str, log: &Path) -> anyhow::Result<Launch> {
-        Ok(Launch::new("storage-consumer", program()?, log)
+        let launch = Launch::new("storage-consumer", program()?, log);
+        // A person's own set-up, which is not for our servers.
+        let launch = FOREIGN.iter().fold(launch, Launch::without_env);
+        Ok(launch
             .args([command])
             .env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka_servers)
             .env("KAFKA_TOPIC", &self.topic)
@@ -77,10 +96,7 @@ impl Surroundings {
             .env("POSTGRES_USER", &self.user)
             .env("POSTGRES_PASSWORD", &self.password)
             .env("HTTP_LISTEN", "off")
-            .env("LOG_FORMAT", "json")
-            // A person's own set-up, which is not for our servers.
-            .without_env("POSTGRES_PASSWORD_FILE")
-            .without_env("STORAGE_CONSUMER_CONFIG"))
+            .env("LOG_FORMAT", "json"))
     }
 }
 

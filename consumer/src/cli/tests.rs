@@ -158,7 +158,10 @@ fn every_option_by_its_variable() {
         (config.postgres.database.as_str(), config.postgres.user.as_str()),
         ("d", "u")
     );
-    assert_eq!(config.postgres.password.expose(), "p");
+    assert_eq!(
+        config.postgres.current_password().expect("a password").expose(),
+        "p"
+    );
     assert_eq!((config.batch.size, config.batch.max_bytes), (500, 1 << 20));
     assert_eq!(config.batch.interval, Duration::ZERO);
     assert_eq!((config.workers, config.migrate), (4, false));
@@ -294,11 +297,22 @@ fn workers_need_a_member_id_each() {
 fn the_password_comes_from_a_file() {
     let (_keep, path) = file("hunter2 \n");
     let env = [("POSTGRES_PASSWORD_FILE", path.as_str())];
-    assert_eq!(config(&["consume"], &env).postgres.password.expose(), "hunter2 ");
+    assert_eq!(
+        config(&["consume"], &env)
+            .postgres
+            .current_password()
+            .expect("a password")
+            .expose(),
+        "hunter2 "
+    );
 
     let option = ["consume", "--postgres-password=typed"];
     assert_eq!(
-        config(&option, &env).postgres.password.expose(),
+        config(&option, &env)
+            .postgres
+            .current_password()
+            .expect("a password")
+            .expose(),
         "typed",
         "the command line comes first"
     );
@@ -311,7 +325,14 @@ fn the_password_comes_from_a_file() {
 
     let from_option = ["consume", "--postgres-password-file", &path];
     let env = [("POSTGRES_PASSWORD", "x")];
-    assert_eq!(config(&from_option, &env).postgres.password.expose(), "hunter2 ");
+    assert_eq!(
+        config(&from_option, &env)
+            .postgres
+            .current_password()
+            .expect("a password")
+            .expose(),
+        "hunter2 "
+    );
 
     let (_keep, empty) = file("\n");
     let text = mistakes(&["consume", "--postgres-password-file", &empty], &[]);
@@ -370,3 +391,5 @@ fn text_that_is_not_utf8_is_told() {
         "{text}"
     );
 }
+
+mod security;

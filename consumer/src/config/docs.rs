@@ -99,11 +99,11 @@ fn the_documentation_shows_a_file_that_is_valid() {
     let (_, rest) = page.split_once("```toml\n").expect("an example");
     let (example, _) = rest.split_once("```").expect("its end");
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-    // The file of the password is nowhere but on the machine that the example speaks of.
-    let example = example.replace("postgres-password-file", "postgres-password");
+    // The files of the passwords are nowhere but on the machine that the example speaks of.
+    let example = example.replace("-password-file", "-password");
     file.write_all(example.as_bytes()).expect("written");
     let option = (settings::setting(settings::CONFIG), file.path().into());
     let config = Config::resolve(Command::Consume, vec![option], |_| None::<OsString>).expect("valid");
-    assert_eq!(config.kafka.properties.len(), 4);
+    assert_eq!(config.kafka.properties.len(), 6);
     assert_eq!(config.routes.len(), 4);
 }

@@ -1,5 +1,6 @@
 //! Owns the TOML file: its keys become settings as typed. Knows the names of settings, not what their values mean.
 
+use super::Secret;
 use super::problem::{Problem, Source};
 use super::settings::{CONFIG, Command, Kind, SETTINGS, Setting};
 use super::typed::Given;
@@ -16,6 +17,18 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
         io::ErrorKind::InvalidData => format!("the file {shown} is not UTF-8"),
         _ => format!("cannot read the file {shown}: {error}"),
     })
+}
+
+/// The secret that a file holds, or what is wrong with the file.
+pub(super) fn secret(path: &Path) -> Result<Secret, String> {
+    let content = read(path)?;
+    // An editor or `echo` ends the file with a newline that is no part of the secret.
+    let content = content.strip_suffix('\n').unwrap_or(&content);
+    let content = content.strip_suffix('\r').unwrap_or(content);
+    if content.is_empty() {
+        return Err("names a file that is empty".to_owned());
+    }
+    super::values::secret(content).map_err(|what| format!("names a file whose content {what}"))
 }
 
 /// Adds what the file gives and what concerns the command.

@@ -28,6 +28,16 @@ impl Source {
             Source::Default => "default",
         }
     }
+
+    /// The place in the order of precedence: the lower counts.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Source::CommandLine => 0,
+            Source::Environment => 1,
+            Source::File(_) => 2,
+            Source::Default => 3,
+        }
+    }
 }
 
 impl fmt::Display for Source {

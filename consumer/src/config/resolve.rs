@@ -1,15 +1,16 @@
 //! Owns the second step: settings as typed become the validated configuration, or the list of everything wrong with it.
 //! What a single value must look like is `values`' business; here is what holds between them.
 
+mod postgres; // how to reach PostgreSQL, and as whom
+mod security; // the options for Kafka's security, as librdkafka's properties
+
 use super::problem::{Problem, Source};
 use super::settings::{self, Default, SETTINGS, Setting};
 use super::typed::Typed;
 use super::values::{self, Parsed};
 use super::{
-    BatchConfig, Config, ConfigError, Effective, KafkaConfig, LogConfig, LogFormat, PostgresConfig, Route,
-    Secret, file, properties,
+    BatchConfig, Config, ConfigError, Effective, KafkaConfig, LogConfig, LogFormat, Route, properties,
 };
-use std::path::Path;
 
 /// A day: more than that in a timeout is a mistake of units.
 const DAY: u32 = 24 * 60 * 60;
@@ -42,7 +43,8 @@ impl Resolver<'_> {
     /// it may be used.
     fn config(&mut self) -> Config {
         let workers = self.one("workers", |text| values::whole(text, 1, 256));
-        let properties = self.properties();
+        let mut properties = self.properties();
+        let secret_files = self.kafka_security(&mut properties);
         self.one_member_id_for_one_worker(workers, &properties);
         let effective = Effective::of(self.typed);
         Config {
@@ -52,16 +54,11 @@ impl Resolver<'_> {
                 group_id: self.one("group-id", |text| values::name(text, 249)),
                 offset_reset: self.one("offset-reset", values::offset_reset),
                 properties,
+                secret_files,
+                oauth: self.oauth(),
                 max_poll_records: self.count("max-poll-records"),
             },
-            postgres: PostgresConfig {
-                host: self.one("postgres-host", values::host),
-                port: self.one("postgres-port", values::port),
-                database: self.one("postgres-db", |text| values::name(text, 63)),
-                user: self.one("postgres-user", |text| values::name(text, 63)),
-                password: self.password(),
-                statement_timeout: self.one("postgres-statement-timeout", values::statement_timeout),
-            },
+            postgres: self.postgres(),
             batch: BatchConfig {
                 size: self.count("batch-size"),
                 interval: self.one("commit-interval", |text| values::seconds(text, DAY)),
@@ -81,6 +78,7 @@ impl Resolver<'_> {
                 format: self.optional::<LogFormat>("log-format", values::log_format),
             },
             effective,
+            exposed: self.typed.exposed(),
         }
     }
 
@@ -114,39 +112,6 @@ impl Resolver<'_> {
     fn count(&mut self, name: &str) -> usize {
         let count = self.one(name, |text| values::whole(text, 1, MILLION));
         usize::try_from(count).expect("a million fits")
-    }
-
-    /// The password or its file, whichever was given with the higher precedence.
-    fn password(&mut self) -> Secret {
-        let password = self.typed.first("postgres-password");
-        let Some(file) = self.typed.first("postgres-password-file") else {
-            return self.one("postgres-password", password_text);
-        };
-        if let Some(password) = password {
-            if rank(&password.source) < rank(&file.source) {
-                return self.one("postgres-password", password_text);
-            }
-            if rank(&password.source) == rank(&file.source) {
-                let what = "is given as well as --postgres-password, from the same place: give one of them";
-                self.problems
-                    .push(Problem::new(file.setting, file.source.clone(), what.to_owned()));
-                return Secret::new("");
-            }
-        }
-        let content = file::read(Path::new(&file.text)).and_then(|content| {
-            // An editor or `echo` ends the file with a newline that is no part of the password.
-            let content = content.strip_suffix('\n').unwrap_or(&content);
-            let content = content.strip_suffix('\r').unwrap_or(content);
-            if content.is_empty() {
-                return Err("names a file that is empty".to_owned());
-            }
-            password_text(content).map_err(|what| format!("names a file whose content {what}"))
-        });
-        content.unwrap_or_else(|what| {
-            self.problems
-                .push(Problem::new(file.setting, file.source.clone(), what));
-            Secret::new("")
-        })
     }
 
     /// The Kafka properties. A key that several sources give has the value of the highest.
@@ -228,23 +193,6 @@ impl Resolver<'_> {
                 format!("{KEY} names one member of the group, and there are {workers} --workers: run one");
             self.problems.push(Problem::new(setting, source, what));
         }
-    }
-}
-
-fn password_text(text: &str) -> Parsed<Secret> {
-    if text.contains('\0') {
-        return Err("holds a NUL character".to_owned());
-    }
-    Ok(Secret::new(text))
-}
-
-/// The place in the order of precedence.
-fn rank(source: &Source) -> u8 {
-    match source {
-        Source::CommandLine => 0,
-        Source::Environment => 1,
-        Source::File(_) => 2,
-        Source::Default => 3,
     }
 }
 

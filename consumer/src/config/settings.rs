@@ -2,6 +2,10 @@
 //! file, the mistakes' names and the table in `docs/configuration.md` are all made from it.
 //! What a value must look like is `resolve`'s and `values`' business.
 
+mod security; // the rows for encryption, certificates and credentials
+
+use self::security::SECURITY;
+
 /// What the program was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -83,7 +87,7 @@ pub enum Default {
 }
 
 /// A setting: a row of the table.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The option's name without `--`, and the key in the file.
     pub name: &'static str,
@@ -183,8 +187,19 @@ impl Setting {
 /// The name of the setting that names the file: the only one that the file itself cannot hold.
 pub const CONFIG: &str = "config";
 
-/// All settings, in the order of the help.
-pub static SETTINGS: &[Setting] = &[
+/// The name of the setting that stands for several others.
+pub(super) const URL: &str = "postgres-url";
+
+/// All settings. The help shows them by their groups, in this order.
+pub static SETTINGS: &[Setting] = &{
+    let mut all = [GENERAL[0]; GENERAL.len() + SECURITY.len()];
+    let (general, security) = all.split_at_mut(GENERAL.len());
+    general.copy_from_slice(GENERAL);
+    security.copy_from_slice(SECURITY);
+    all
+};
+
+const GENERAL: &[Setting] = &[
     Setting::new(
         Group::Kafka,
         "kafka-servers",
@@ -230,7 +245,7 @@ pub static SETTINGS: &[Setting] = &[
         Group::Kafka,
         "kafka-property",
         "KEY=VALUE",
-        "Property of the Kafka client (librdkafka), such as security.protocol=SASL_SSL; repeatable",
+        "Property of the Kafka client (librdkafka), such as group.instance.id=NAME; repeatable",
     )
     .kind(Kind::Pairs),
     Setting::new(

@@ -1,9 +1,10 @@
 //! Owns what a single value must look like. Each function takes the text as typed and returns the value, or the rest of
 //! a sentence that begins with that text. No value is printed here: some are secrets.
 
-use super::{LogFormat, LogLevel, OffsetReset, UnknownTypes};
+use super::{LogFormat, LogLevel, OffsetReset, RootCertificates, Secret, SslMode, UnknownTypes};
 use crate::table::TableName;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) type Parsed<T> = Result<T, String>;
@@ -55,6 +56,81 @@ pub(super) fn log_level(text: &str) -> Parsed<LogLevel> {
             ("CRITICAL", LogLevel::Critical),
         ],
     )
+}
+
+pub(super) fn ssl_mode(text: &str) -> Parsed<SslMode> {
+    one_of(
+        text,
+        &[
+            ("disable", SslMode::Disable),
+            ("prefer", SslMode::Prefer),
+            ("require", SslMode::Require),
+            ("verify-ca", SslMode::VerifyCa),
+            ("verify-full", SslMode::VerifyFull),
+        ],
+    )
+}
+
+/// A file, or the word for those of the system.
+pub(super) fn root_certificates(text: &str) -> Parsed<RootCertificates> {
+    if text == "system" {
+        return Ok(RootCertificates::System);
+    }
+    readable(text).map(RootCertificates::File)
+}
+
+/// The path of a file that can be read now. What it holds is the reader's business.
+pub(super) fn readable(text: &str) -> Parsed<PathBuf> {
+    match std::fs::File::open(text).and_then(|file| file.metadata()) {
+        Ok(metadata) if metadata.is_dir() => Err("is a folder, where a file belongs".to_owned()),
+        Ok(_) => Ok(PathBuf::from(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err("is a file that is not there".to_owned())
+        }
+        Err(error) => Err(format!("is a file that cannot be read: {error}")),
+    }
+}
+
+/// The protocol in librdkafka's words.
+pub(super) fn security_protocol(text: &str) -> Parsed<&'static str> {
+    let names = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+    one_of(text, &names.map(|name| (name, name)))
+}
+
+/// The mechanism in librdkafka's words: those that this build has.
+pub(super) fn sasl_mechanism(text: &str) -> Parsed<&'static str> {
+    let names = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
+    one_of(text, &names.map(|name| (name, name)))
+}
+
+/// A text that librdkafka gets: any that C can hold.
+pub(super) fn word(text: &str) -> Parsed<String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("is empty, or holds a control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Where tokens are fetched.
+pub(super) fn http_url(text: &str) -> Parsed<String> {
+    let host = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    // What stands before an "@" is a secret, and no place for one: it would be shown.
+    let fits = host.is_some_and(|host| {
+        !host.is_empty()
+            && !host.contains(|char: char| char == '@' || char.is_whitespace() || char.is_control())
+    });
+    let what = "is not a URL, such as https://login.internal/oauth2/token, without user and password";
+    fits.then(|| text.to_owned()).ok_or_else(|| what.to_owned())
+}
+
+/// A secret: any text that C can hold.
+pub(super) fn secret(text: &str) -> Parsed<Secret> {
+    if text.contains('\0') {
+        return Err("holds a NUL character".to_owned());
+    }
+    Ok(Secret::new(text))
 }
 
 pub(super) fn flag(text: &str) -> Parsed<bool> {
@@ -179,7 +255,7 @@ pub(super) fn servers(text: &str) -> Parsed<String> {
     let mut servers = Vec::new();
     for server in text.split(',').map(str::trim) {
         if server.contains("://") {
-            let advice = "set the protocol by --kafka-property security.protocol=…";
+            let advice = "set the protocol by --kafka-security-protocol";
             return Err(format!("holds a URL: give HOST:PORT alone, and {advice}"));
         }
         let fits = server.rsplit_once(':').is_some_and(|(host, digits)| {

@@ -16,7 +16,7 @@ use super::exchange::{Command, Outcome, StoreError};
 use super::flow::Flow;
 use super::rebalance::Context;
 use super::routing::Routing;
-use crate::config::{BatchConfig, KafkaConfig};
+use crate::config::{BatchConfig, KafkaConfig, Secret};
 use crate::health::WorkerHealth;
 use crate::metrics::{Buffered, Metrics};
 use crate::table::SharedTables;
@@ -93,11 +93,16 @@ pub(super) struct Consume {
     /// How long the filling batch's messages took to be taken, decoded and encoded; and those of the one in the store.
     decoding: Duration,
     decoded: Duration,
+    /// What the client was made with, or was last tried.
+    credentials: Secret,
+    /// When the files were last compared with that.
+    looked_at: Option<Instant>,
 }
 
 impl Consume {
     pub(super) fn new(parts: Parts) -> Result<Self, ConsumeError> {
         Ok(Self {
+            credentials: parts.kafka.credentials(),
             consumer: join(&parts.kafka, parts.worker, &parts.health, &parts.metrics)?,
             worker: parts.worker,
             kafka: parts.kafka,
@@ -115,6 +120,7 @@ impl Consume {
             lost_at: None,
             decoding: Duration::ZERO,
             decoded: Duration::ZERO,
+            looked_at: None,
         })
     }
 
@@ -127,6 +133,7 @@ impl Consume {
             self.carry_out_decisions(now);
             self.consumer
                 .divert_again(self.flow.assignment().partitions(), now);
+            self.use_renewed_credentials(now);
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
             }
@@ -253,12 +260,7 @@ fn join(
     health: &Arc<WorkerHealth>,
     metrics: &Arc<Metrics>,
 ) -> Result<Client, ConsumeError> {
-    let context = Context::new(
-        kafka.topic.clone(),
-        worker,
-        Arc::clone(health),
-        Arc::clone(metrics),
-    );
+    let context = Context::new(kafka, worker, Arc::clone(health), Arc::clone(metrics));
     let mut consumer = client::create(kafka, context).map_err(ConsumeError::Client)?;
     let thread = std::thread::current();
     consumer.set_nonempty_callback(move || thread.unpark());

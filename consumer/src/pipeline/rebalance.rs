@@ -4,10 +4,12 @@
 mod client; // what the client says of itself
 
 use super::assignment::Assignment;
+use super::token;
+use crate::config::{KafkaConfig, OAuth};
 use crate::health::WorkerHealth;
 use crate::metrics::Metrics;
 use crate::offsets::{Offset, Partition};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -15,6 +17,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -32,11 +35,13 @@ pub(super) enum Decision {
 pub(super) struct Context {
     topic: String,
     worker: u16,
+    oauth: Option<OAuth>,
     health: Arc<WorkerHealth>,
     metrics: Arc<Metrics>,
     decisions: Mutex<VecDeque<Decision>>,
     closing: AtomicBool,
     session_timed_out: AtomicBool,
+    refused: AtomicBool,
     news: Mutex<Option<News>>,
 }
 
@@ -51,15 +56,22 @@ pub(super) struct News {
 }
 
 impl Context {
-    pub(super) fn new(topic: String, worker: u16, health: Arc<WorkerHealth>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        kafka: &KafkaConfig,
+        worker: u16,
+        health: Arc<WorkerHealth>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
-            topic,
+            topic: kafka.topic.clone(),
             worker,
+            oauth: kafka.oauth.clone(),
             health,
             metrics,
             decisions: Mutex::default(),
             closing: AtomicBool::new(false),
             session_timed_out: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             news: Mutex::default(),
         }
     }
@@ -74,6 +86,16 @@ impl Context {
         self.session_timed_out.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether a broker has refused our credentials, or we its certificate. librdkafka says so once in half a minute.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// It has let us in since.
+    pub(super) fn forget_refusal(&self) {
+        self.refused.store(false, Ordering::Relaxed);
+    }
+
     /// The newest statistics, if some have come since the last call.
     pub(super) fn take_news(&self) -> Option<News> {
         self.news.lock().expect("not poisoned").take()
@@ -85,6 +107,12 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        oauth_token(self.oauth.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // librdkafka says it nowhere else.
         if facility == "SESSTMOUT" {
@@ -108,6 +136,18 @@ impl ClientContext for Context {
         // The end of a log is news, and no trouble.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
+        }
+        let refused = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::SSL
+                    | RDKafkaErrorCode::SaslAuthenticationFailed
+            )
+        );
+        // A broker that refuses our certificate says so once the handshake is over, on a connection like any other.
+        if refused || reason.contains("certificate") {
+            self.refused.store(true, Ordering::Relaxed);
         }
         self.health.kafka_failed(reason);
         tracing::debug!(%error, reason, "kafka client error");
@@ -144,6 +184,16 @@ impl ClientContext for Context {
         }
         *self.news.lock().expect("not poisoned") = Some(news);
     }
+}
+
+/// A token as librdkafka takes it, for every client that is given `KafkaConfig::oauth`.
+pub fn oauth_token(oauth: Option<&OAuth>) -> Result<OAuthToken, Box<dyn Error>> {
+    let token = token::fetch(oauth)?;
+    Ok(OAuthToken {
+        token: token.value,
+        principal_name: token.principal,
+        lifetime_ms: token.expires,
+    })
 }
 
 impl ConsumerContext for Context {

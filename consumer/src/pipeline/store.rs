@@ -230,10 +230,12 @@ impl Store {
             Interruption::Postgres(error) => {
                 (postgres::classify(error), postgres::describe(error), error.code())
             }
+            Interruption::File(what) => (Fault::Transient, what.clone(), None),
             _ => (Fault::Transient, "no answer from postgres".to_owned(), None),
         };
         let label = match &interruption {
             Interruption::Postgres(_) => code.map_or("connection", |code| code.code()),
+            Interruption::File(_) => "connection",
             _ => "silence",
         };
         self.shared.metrics.retried(label);

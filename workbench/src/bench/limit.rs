@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, ensure};
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use rdkafka::Message as _;
-use storage_consumer::config::{PostgresConfig, Secret, UnknownTypes};
+use storage_consumer::config::{Password, PostgresConfig, PostgresTls, Secret, UnknownTypes};
 use storage_consumer::offsets::{Offset, Partition};
 use storage_consumer::pipeline::batch::{Batch, Incoming};
 use storage_consumer::pipeline::routing::Routing;
@@ -198,7 +198,8 @@ fn tables(surroundings: &Surroundings, names: &[TableName]) -> anyhow::Result<st
         port: surroundings.postgres_port,
         database: surroundings.database.clone(),
         user: surroundings.user.clone(),
-        password: Secret::new(&surroundings.password),
+        password: Password::Given(Secret::new(&surroundings.password)),
+        tls: PostgresTls::default(),
         statement_timeout: std::time::Duration::from_secs(30),
     };
     block_on(async {

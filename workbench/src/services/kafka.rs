@@ -34,6 +34,10 @@ pub struct Options {
     pub quick_start: bool,
     /// The first node's port for clients; a free one if none is given.
     pub port: Option<u16>,
+    /// Further listeners, as name and protocol (`("SCRAM", "SASL_SSL")`), each on a free port.
+    pub listeners: Vec<(&'static str, &'static str)>,
+    /// Further arguments of `kafka-storage format`, such as users for SCRAM.
+    pub format: Vec<String>,
 }
 
 impl Default for Options {
@@ -43,6 +47,8 @@ impl Default for Options {
             heap_megabytes: 512,
             quick_start: true,
             port: None,
+            listeners: Vec::new(),
+            format: Vec::new(),
         }
     }
 }
@@ -60,6 +66,8 @@ struct Node {
     id: usize,
     port: u16,
     controller_port: u16,
+    /// The ports of further listeners, by name.
+    listeners: Vec<(&'static str, u16)>,
     /// Names the node's log folder within the quorum, so that an empty disk cannot pass for the old voter.
     directory: String,
     folder: PathBuf,
@@ -98,6 +106,11 @@ impl Kafka {
                         _ => free_port()?,
                     },
                     controller_port: free_port()?,
+                    listeners: options
+                        .listeners
+                        .iter()
+                        .map(|(name, _)| Ok((*name, free_port()?)))
+                        .collect::<anyhow::Result<_>>()?,
                     directory: uuid(),
                     folder: folder.path().join(format!("kafka-{id}")),
                     process: None,
@@ -135,6 +148,7 @@ impl Kafka {
             let launch = launch
                 .args(["kafka.tools.StorageTool", "format", "--cluster-id", &cluster])
                 .args(["--initial-controllers", &voters])
+                .args(&options.format)
                 .arg_path("--config", &node.configuration());
             formatting.push(launch.spawn()?);
         }
@@ -158,22 +172,21 @@ impl Kafka {
             .map(|node| format!("127.0.0.1:{}", node.controller_port))
             .collect();
         let (client, controller) = (node.port, node.controller_port);
+        let mut listeners = format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}");
+        let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+        for ((name, port), (_, protocol)) in node.listeners.iter().zip(&options.listeners) {
+            write!(listeners, ",{name}://127.0.0.1:{port}")?;
+            write!(protocols, ",{name}:{protocol}")?;
+        }
         let mut settings: BTreeMap<&str, String> = [
             ("process.roles", "broker,controller".to_owned()),
             ("node.id", node.id.to_string()),
             ("log.dirs", node.folder.join("data").display().to_string()),
-            (
-                "listeners",
-                format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}"),
-            ),
-            (
-                "advertised.listeners",
-                format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}"),
-            ),
-            (
-                "listener.security.protocol.map",
-                "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
-            ),
+            ("listeners", listeners.clone()),
+            ("advertised.listeners", listeners),
+            ("listener.security.protocol.map", protocols),
+            // Without it, further listeners would leave open which of them brokers use among themselves.
+            ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
             ("controller.listener.names", "CONTROLLER".to_owned()),
             ("controller.quorum.bootstrap.servers", controllers.join(",")),
             ("auto.create.topics.enable", "false".to_owned()),
@@ -243,6 +256,13 @@ impl Kafka {
             .map(|node| format!("127.0.0.1:{}", node.port))
             .collect();
         addresses.join(",")
+    }
+
+    /// The first node's address at one of the further listeners.
+    pub fn address(&self, listener: &str) -> Option<String> {
+        let mut listeners = self.nodes.first()?.listeners.iter();
+        let (_, port) = listeners.find(|(name, _)| *name == listener)?;
+        Some(format!("127.0.0.1:{port}"))
     }
 
     /// How many nodes it has, stopped ones included.

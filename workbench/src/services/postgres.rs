@@ -4,7 +4,7 @@
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Options {
     pub fsync: bool,
     /// Further settings, as in `postgresql.conf`; they win over the ones made here.
     pub settings: Vec<(String, String)>,
+    /// Files in its data folder, by name, that are its own: certificates, another `pg_hba.conf`.
+    pub files: Vec<(String, String)>,
     /// The port; a free one if none is given.
     pub port: Option<u16>,
     /// The database made at start.
@@ -42,6 +44,7 @@ impl Default for Options {
         Self {
             fsync: true,
             settings: Vec::new(),
+            files: Vec::new(),
             port: None,
             database: "metrics".to_owned(),
             user: "postgres".to_owned(),
@@ -129,7 +132,34 @@ impl Postgres {
             writeln!(settings, "{name} = '{}'", quoted(value))?;
         }
         let file = self.data_folder().join("postgresql.conf");
-        fs::write(&file, fs::read_to_string(&file)? + &settings).context("cannot write postgresql.conf")
+        fs::write(&file, fs::read_to_string(&file)? + &settings).context("cannot write postgresql.conf")?;
+        self.options
+            .files
+            .iter()
+            .try_for_each(|(name, content)| self.write_file(name, content))
+    }
+
+    /// Writes a file of its data folder, which nobody else may read. What is read at the start is read again by
+    /// [`Postgres::reload`].
+    pub fn write_file(&self, name: &str, content: &str) -> anyhow::Result<()> {
+        let path = self.data_folder().join(name);
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        self.give(&path)
+    }
+
+    /// Lets it read its configuration and its certificates again; returns when it has.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let process = self.process.as_ref().context("PostgreSQL does not run")?;
+        let log = self.log();
+        let count = || fs::read_to_string(&log).map_or(0, |text| text.matches("received SIGHUP").count());
+        let before = count();
+        process.signal(Signal::HUP)?;
+        // It says so before it reads them, and takes no connection until it has.
+        if !wait_until(LIMIT, || count() > before) {
+            bail!("PostgreSQL does not reload\n{}", self.log_tail());
+        }
+        Ok(())
     }
 
     /// Makes a file the server's.
@@ -156,7 +186,16 @@ impl Postgres {
             ended.is_some() || fs::read_to_string(&pid_file).is_ok_and(|text| is_ready(&text, process.id()))
         });
         match ended {
-            Some(status) => bail!("PostgreSQL did not start ({})\n{}", status?, process.log_tail()),
+            Some(status) => {
+                let log = process.log_tail();
+                if log.contains("SSL is not supported by this build") {
+                    bail!(
+                        "the PostgreSQL in {} knows no TLS: install Debian's, or set PG_BIN",
+                        self.programs.display()
+                    );
+                }
+                bail!("PostgreSQL did not start ({})\n{log}", status?)
+            }
             None if !settled => bail!("PostgreSQL is not ready after {LIMIT:?}\n{}", process.log_tail()),
             None => {
                 self.process = Some(process);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use workbench::database::Database;
 use workbench::generator::{Settings, Summary, publish};
 use workbench::referee;
-use workbench::services::process::Signal;
+use workbench::services::process::{Launch, Signal};
 use workbench::services::{Kafka, Postgres, wait_until};
 use workbench::subject::{self, Subject, Surroundings};
 
@@ -44,10 +44,12 @@ impl Consumer {
         command: &str,
         arguments: &[&str],
     ) -> Self {
-        Self::launch_with(scene, kafka_servers, postgres_port, command, arguments, &[])
+        Self::launch_as(scene, kafka_servers, postgres_port, command, |launch| {
+            launch.args(arguments)
+        })
     }
 
-    /// The same with further variables in its environment.
+    /// The same with further variables in its environment; one that is empty counts as not set.
     pub(crate) fn launch_with(
         scene: &Scene,
         kafka_servers: &str,
@@ -56,19 +58,48 @@ impl Consumer {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
+        Self::launch_as(scene, kafka_servers, postgres_port, command, |launch| {
+            let launch = launch.args(arguments);
+            variables
+                .iter()
+                .fold(launch, |launch, (name, value)| launch.env(name, value))
+        })
+    }
+
+    /// The same, and no password is given.
+    pub(crate) fn launch_without_password(
+        scene: &Scene,
+        kafka_servers: &str,
+        postgres_port: u16,
+        command: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let none = [("POSTGRES_PASSWORD", "")];
+        Self::launch_with(scene, kafka_servers, postgres_port, command, arguments, &none)
+    }
+
+    fn launch_as(
+        scene: &Scene,
+        kafka_servers: &str,
+        postgres_port: u16,
+        command: &str,
+        prepare: impl FnOnce(Launch) -> Launch,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let launch = surroundings(scene, kafka_servers, postgres_port)
             .launch(command, &folder.path().join("log"))
             .expect("the program is there")
-            .args(arguments)
             .env("COMMIT_INTERVAL", "0.2");
-        let launch = variables
-            .iter()
-            .fold(launch, |launch, (name, value)| launch.env(name, value));
+        let launch = prepare(launch);
         Self {
             subject: Subject::start(launch).expect("the program starts"),
             _folder: folder,
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.subject.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

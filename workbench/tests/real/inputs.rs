@@ -24,7 +24,7 @@ use std::fs;
 use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
-use storage_consumer::config::{PostgresConfig, Secret};
+use storage_consumer::config::{Password, PostgresConfig, PostgresTls, Secret};
 use storage_consumer::table::catalog;
 use tokio_postgres::Client;
 use workbench::services::block_on;
@@ -114,7 +114,8 @@ fn what_is_encoded_is_what_postgres_takes_and_has() {
             port: postgres().port(),
             database: scene.database.clone(),
             user: server.user.clone(),
-            password: Secret::new(&server.password),
+            password: Password::Given(Secret::new(&server.password)),
+            tls: PostgresTls::default(),
             statement_timeout: Duration::from_secs(30),
         })
         .await?;

@@ -15,4 +15,5 @@ mod operation; // exit codes, probes, numbers, check, secrets
 mod observability; // metrics, alerts and dashboard, as Prometheus takes them
 mod page; // the status page, in a real browser
 mod systemd; // what a service manager is told, and the unit that is shipped for it
+mod security; // encryption, certificates, passwords, privileges
 mod demo; // the whole path, as a newcomer sees it

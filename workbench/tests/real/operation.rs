@@ -10,7 +10,7 @@ use workbench::services::process::Signal;
 use workbench::services::{ports, wait_until};
 
 /// The status and the body of a GET.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
+pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     http::get_within(PATIENCE, SocketAddr::from(([127, 0, 0, 1], port)), path).ok()
 }
 

@@ -71,7 +71,7 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
         // A member that died is missed after so long. Short, because the fence makes a wrong suspicion harmless.
         properties.set("session.timeout.ms", "10000");
     }
-    for (key, value) in &kafka.properties {
+    for (key, value) in kafka.current_properties() {
         properties.set(key, value);
     }
     // What the promises stand on: offsets are PostgreSQL's, a gap in the log is never skipped in silence, and its end is

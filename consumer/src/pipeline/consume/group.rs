@@ -102,13 +102,51 @@ impl Consume {
 
     /// Leaves all behind that the client knows, and joins the group with a new one. PostgreSQL knows where to go on.
     pub(super) fn join_anew(&mut self, now: Instant) -> Result<(), ConsumeError> {
+        self.leave_all_behind(now);
+        self.credentials = self.kafka.credentials();
+        self.consumer = super::join(&self.kafka, self.worker, &self.health, &self.metrics)?;
+        Ok(())
+    }
+
+    fn leave_all_behind(&mut self, now: Instant) {
         self.consumer.context().close();
         for partition in self.flow.abandon(now) {
             self.metrics.partition_leaves(self.worker, partition);
         }
-        self.consumer = super::join(&self.kafka, self.worker, &self.health, &self.metrics)?;
         self.lost_at = None;
-        Ok(())
+    }
+
+    /// A client keeps the passwords and certificates that it was made with. Where brokers refuse them and the files hold
+    /// others by now, a new client is made; not where those are of no use yet: a certificate and its key are two files.
+    pub(super) fn use_renewed_credentials(&mut self, now: Instant) {
+        const LOOK_EVERY: Duration = Duration::from_secs(1);
+        let looked = self.looked_at.is_some_and(|at| now - at < LOOK_EVERY);
+        if looked || !self.consumer.context().is_refused() {
+            return;
+        }
+        self.looked_at = Some(now);
+        if self.health.joined() {
+            self.consumer.context().forget_refusal();
+        }
+        let credentials = self.kafka.credentials();
+        if credentials == self.credentials {
+            return;
+        }
+        self.credentials = credentials;
+        match super::join(&self.kafka, self.worker, &self.health, &self.metrics) {
+            Ok(consumer) => {
+                tracing::info!(
+                    "kafka refuses the credentials, and the files hold others by now: joining anew with those"
+                );
+                self.leave_all_behind(now);
+                self.consumer = consumer;
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                "kafka refuses the credentials, and those that the files hold by now cannot be used; \
+                 they are looked at again when they change"
+            ),
+        }
     }
 
     /// PostgreSQL has said where partitions stand.

@@ -39,6 +39,8 @@ pub(super) enum Interruption {
     Postgres(tokio_postgres::Error),
     /// No answer.
     Silence,
+    /// A file that a connection needs can't be used now.
+    File(String),
 }
 
 impl From<tokio_postgres::Error> for Interruption {
@@ -52,6 +54,7 @@ impl From<ConnectError> for Interruption {
         match error {
             ConnectError::Postgres(error) => Self::Postgres(error),
             ConnectError::Silence => Self::Silence,
+            ConnectError::File(what) => Self::File(what),
         }
     }
 }
