@@ -1,6 +1,7 @@
 //! Owns the configuration: first as typed (command line, environment, file: `typed`, `file`), then validated
 //! (`resolve`). All mistakes are told at once, before anything is opened. Each stage gets its own section.
 
+mod command; // the commands that take settings
 pub mod settings; // the one table that everything is made from
 pub mod problem; // a mistake, and how it is told
 mod typed; // the first step: texts and their sources
@@ -9,6 +10,8 @@ mod resolve; // the second step: texts to the values below
 mod values; // what one value must look like
 mod properties; // librdkafka's: which are refused, which are secret
 mod secret; // a text that is never printed
+mod sources; // where a configuration comes from: to read it again, and to show it
+pub mod template; // the settings as a TOML file: all of them, and those in effect
 
 #[cfg(test)]
 mod docs; // docs/configuration.md says what the table says
@@ -16,6 +19,7 @@ mod docs; // docs/configuration.md says what the table says
 pub use self::problem::ConfigError;
 pub use self::secret::Secret;
 pub use self::settings::Command;
+pub use self::sources::{Effective, Sources};
 
 use crate::table::{Routes, TableName};
 use std::ffi::OsString;

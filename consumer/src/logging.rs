@@ -192,7 +192,8 @@ fn breaks_a_line(char: char) -> bool {
 }
 
 /// The text with such characters escaped as JSON escapes them (all of them stand inside JSON's strings).
-fn on_one_line(text: &str) -> String {
+#[must_use]
+pub fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

@@ -1,9 +1,11 @@
 //! Owns the process: the command line in, the exit code out.
 
 use std::process::ExitCode;
-use storage_consumer::config::{Command, Config};
+use storage_consumer::cli::Invocation;
+use storage_consumer::commands::{Task, audit, check, offsets, print, replay, status};
+use storage_consumer::config::Command;
 use storage_consumer::pipeline::consume::check_properties;
-use storage_consumer::{check, cli, logging, pipeline};
+use storage_consumer::{cli, logging, pipeline};
 
 // librdkafka and our threads allocate and free across threads, which this allocator is made for; it serves C, too.
 #[global_allocator]
@@ -23,23 +25,41 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("the system gives threads at the start");
-    let code = runtime.block_on(execute(invocation.command, invocation.config));
+    let code = runtime.block_on(execute(invocation));
     // Tasks that still wait for a server must not hold the process.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
 
-async fn execute(command: Command, config: Config) -> u8 {
-    if command != Command::Migrate
-        && let Err(problem) = check_properties(&config.kafka)
-    {
+async fn execute(invocation: Invocation) -> u8 {
+    let Invocation {
+        command,
+        task,
+        config,
+        sources,
+    } = invocation;
+    // Those that talk to Kafka.
+    let talks = !matches!(
+        command,
+        Command::Migrate | Command::Replay | Command::ShowConfig | Command::Print
+    );
+    if talks && let Err(problem) = check_properties(&config.kafka) {
         tracing::error!("{problem}");
         return cli::EXIT_USAGE;
     }
-    let ended = match command {
-        Command::Consume => pipeline::run(config).await,
-        Command::Migrate => pipeline::migrate(config).await,
-        Command::Check => return check::run(&config).await,
+    let ended = match task {
+        Task::Consume => pipeline::run(config).await,
+        Task::Migrate => pipeline::migrate(config).await,
+        Task::Check => return check::run(&config).await,
+        Task::Status(options) => return status::run(config, options).await,
+        Task::Replay(options) => return replay::run(config, &options).await,
+        Task::Audit(options) => return audit::run(config, options).await,
+        Task::OffsetsShow(options) => return offsets::show(config, options).await,
+        Task::OffsetsSet(options) => return offsets::set(config, &options).await,
+        Task::ConfigInit(options) => return print::init(&options),
+        Task::ConfigShow(options) => return print::show(options, &sources),
+        Task::Completions(options) => return print::completions(options),
+        Task::Man(options) => return print::man(&options),
     };
     match ended {
         Ok(()) => 0,

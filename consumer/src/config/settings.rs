@@ -2,16 +2,7 @@
 //! file, the mistakes' names and the table in `docs/configuration.md` are all made from it.
 //! What a value must look like is `resolve`'s and `values`' business.
 
-/// What the program was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// The main job.
-    Consume,
-    /// Create or update the tables, then end.
-    Migrate,
-    /// Report whether `consume` could run here, then end.
-    Check,
-}
+pub use super::command::Command;
 
 /// The heading under which `--help` and the documentation show a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +91,27 @@ pub struct Setting {
     pub migrate: bool,
 }
 
+/// Settings of Kafka's group that say how events are read: commands that look at a group read none.
+const OF_READING: [&str; 2] = ["offset-reset", "max-poll-records"];
+
 impl Setting {
     /// Does the command take it?
     #[must_use]
     pub fn concerns(&self, command: Command) -> bool {
-        self.migrate || command != Command::Migrate
+        // They end at once where a server is out of reach.
+        let of_any_server = self.migrate && self.name != "startup-timeout";
+        let of_kafka = self.group == Group::Kafka && !OF_READING.contains(&self.name);
+        match command {
+            Command::Consume | Command::Check | Command::ShowConfig => true,
+            Command::Migrate => self.migrate,
+            Command::Status | Command::Offsets => of_any_server || of_kafka,
+            Command::Audit => of_any_server || of_kafka || self.name == "route",
+            Command::Replay => {
+                of_any_server
+                    || ["topic", "group-id", "route", "postgres-statement-timeout"].contains(&self.name)
+            }
+            Command::Print => false,
+        }
     }
 
     /// The default as a person reads it; empty where "not given" goes without saying.

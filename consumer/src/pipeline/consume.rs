@@ -6,7 +6,7 @@ mod group; // what is assigned and revoked, and where it starts
 mod start; // what only Kafka knows: where a partition starts, what its log holds
 mod poll; // messages into the filling batch
 
-pub use self::client::check_properties;
+pub use self::client::{check_properties, onlooker};
 
 use super::commit::Advisory;
 use super::exchange::{Command, Outcome, StoreError};

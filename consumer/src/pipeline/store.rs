@@ -4,6 +4,7 @@
 mod session; // one connection: prepared statements, the transaction step by step
 mod isolate; // finds the rows that PostgreSQL refuses
 mod trial; // the attempts at one request
+pub mod replay; // dead letters back into their tables
 
 use self::session::{Interruption, Phases, Session};
 use self::trial::Trial;

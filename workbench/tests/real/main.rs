@@ -12,4 +12,5 @@ mod contract; // the event contract, promises 4 and 6
 mod inputs; // what is encoded is what PostgreSQL takes
 mod faults; // what breaks, broken on purpose
 mod operation; // exit codes, probes, numbers, check, secrets
+mod commands; // what is asked for beside the main job
 mod demo; // the whole path, as a newcomer sees it

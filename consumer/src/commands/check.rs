@@ -2,11 +2,11 @@
 //! servers, changes nothing, and says one line a finding.
 
 use crate::config::Config;
+use crate::pipeline::consume::onlooker;
 use crate::postgres::{self, Connection};
 use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
 use crate::table::{ColumnType, Source, Table, TableName};
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::io::Write;
 use std::time::Duration;
@@ -75,15 +75,7 @@ pub async fn run(config: &Config) -> u8 {
 async fn check_kafka(config: &Config, report: &mut Report) {
     let kafka = config.kafka.clone();
     let answer = tokio::task::spawn_blocking(move || {
-        let mut properties = ClientConfig::new();
-        for (key, value) in &kafka.properties {
-            properties.set(key, value);
-        }
-        properties
-            .set("bootstrap.servers", &kafka.servers)
-            .set("group.id", &kafka.group_id);
-        properties.set("allow.auto.create.topics", "false");
-        let consumer: BaseConsumer = properties.create()?;
+        let consumer: BaseConsumer = onlooker(&kafka).create()?;
         let metadata = consumer.fetch_metadata(Some(&kafka.topic), TIMEOUT)?;
         let brokers = metadata.brokers().len();
         let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);

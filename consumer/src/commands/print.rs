@@ -1,0 +1,201 @@
+//! Owns the commands that ask no server: the configuration's template and its effective values, a shell's completions, the
+//! manual pages. All are made from the command line and the table of settings.
+
+use crate::cli;
+use crate::config::{Effective, Sources, template};
+use clap::Args;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What `config init` takes.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct InitOptions {
+    /// File to write; without it, the template goes to standard output
+    #[arg(value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    path: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// What `config show` takes.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShowOptions {
+    /// As a JSON object, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `completions` takes.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompletionsOptions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: clap_complete::Shell,
+}
+
+/// What `man` takes.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ManOptions {
+    /// The command whose page is printed, such as `offsets set`; without it, the program's
+    #[arg(value_name = "COMMAND", conflicts_with = "out")]
+    command: Vec<String>,
+    /// Folder that all pages are written to
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
+    out: Option<PathBuf>,
+}
+
+/// Writes the template of a configuration file.
+pub fn init(options: &InitOptions) -> u8 {
+    let text = template::template();
+    let Some(path) = &options.path else {
+        return print(text.as_bytes());
+    };
+    let mut open = File::options();
+    open.write(true);
+    if options.force {
+        open.create(true).truncate(true);
+    } else {
+        open.create_new(true);
+    }
+    // Secrets are going to be written into it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    match open
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+    {
+        Ok(()) => {
+            complain(&format!("wrote {}", path.display()));
+            0
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            complain(&format!(
+                "{} is there already; --force writes over it",
+                path.display()
+            ));
+            1
+        }
+        Err(error) => unwritten(path, &error),
+    }
+}
+
+/// Shows the configuration in effect.
+pub fn show(options: ShowOptions, sources: &Sources) -> u8 {
+    match sources.effective(|name| std::env::var_os(name)) {
+        Ok(effective) if options.json => {
+            let text = serde_json::to_string_pretty(&as_json(&effective)).expect("values are JSON");
+            print(format!("{text}\n").as_bytes())
+        }
+        Ok(effective) => print(template::show(&effective).as_bytes()),
+        Err(error) => {
+            complain(&error.to_string());
+            cli::EXIT_USAGE
+        }
+    }
+}
+
+/// `{"NAME": {"values": ["…"], "from": ["option --topic"]}}`, in the order of the help.
+fn as_json(effective: &[Effective]) -> Value {
+    let settings = effective.iter().map(|it| {
+        let (values, places): (Vec<_>, Vec<_>) = it
+            .values
+            .iter()
+            .map(|(text, source)| (text.clone(), template::place(it.setting, source)))
+            .unzip();
+        (
+            it.setting.name.to_owned(),
+            json!({"values": values, "from": places, "hidden": it.hidden}),
+        )
+    });
+    Value::Object(settings.collect())
+}
+
+/// Prints a shell's completions.
+pub fn completions(options: CompletionsOptions) -> u8 {
+    let mut text = Vec::new();
+    clap_complete::generate(options.shell, &mut cli::documented(), cli::PROGRAM, &mut text);
+    print(&text)
+}
+
+/// Prints a manual page, or writes all of them.
+pub fn man(options: &ManOptions) -> u8 {
+    let mut program = cli::documented().disable_help_subcommand(true);
+    // Gives each command its full name.
+    program.build();
+    if let Some(folder) = &options.out {
+        return write_pages(&program, folder);
+    }
+    let mut command = &program;
+    for word in &options.command {
+        match command.find_subcommand(word) {
+            Some(found) => command = found,
+            None => {
+                complain(&format!(
+                    "there is no command {word:?}; `{} --help` lists them",
+                    cli::PROGRAM
+                ));
+                return cli::EXIT_USAGE;
+            }
+        }
+    }
+    match page(command) {
+        Ok(text) => print(&text),
+        Err(error) => unwritten(Path::new("the page"), &error),
+    }
+}
+
+fn write_pages(program: &clap::Command, folder: &Path) -> u8 {
+    let mut commands = vec![program];
+    let mut count = 0;
+    if let Err(error) = std::fs::create_dir_all(folder) {
+        return unwritten(folder, &error);
+    }
+    while let Some(command) = commands.pop() {
+        commands.extend(command.get_subcommands());
+        let path = folder.join(format!("{}.1", file_name(command)));
+        if let Err(error) = page(command).and_then(|text| std::fs::write(&path, text)) {
+            return unwritten(&path, &error);
+        }
+        count += 1;
+    }
+    complain(&format!("wrote {count} pages into {}", folder.display()));
+    0
+}
+
+fn file_name(command: &clap::Command) -> String {
+    command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_owned()
+}
+
+fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let name = file_name(command);
+    clap_mangen::Man::new(command.clone())
+        .title(name.to_uppercase())
+        .manual("User Commands")
+        .render(&mut text)?;
+    Ok(text)
+}
+
+/// To standard output. A reader that has closed it has seen enough.
+fn print(text: &[u8]) -> u8 {
+    match io::stdout().lock().write_all(text) {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => unwritten(Path::new("standard output"), &error),
+    }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> u8 {
+    complain(&format!("cannot write {}: {error}", path.display()));
+    1
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
