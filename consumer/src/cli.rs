@@ -141,19 +141,21 @@ fn line(words: bool) -> clap::Command {
         .max_term_width(110)
         .subcommand_required(true)
         .arg_required_else_help(true);
-    let single = COMMANDS.iter().filter(|spec| spec.words.len() == 1);
-    let app = app.subcommands(single.map(|spec| subcommand(spec, words)));
-    FAMILIES.iter().fold(app, |app, (name, about)| {
-        let members = COMMANDS
-            .iter()
-            .filter(|spec| spec.words.len() == 2 && spec.words[0] == *name);
-        app.subcommand(
-            clap::Command::new(*name)
-                .about(*about)
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .subcommands(members.map(|spec| subcommand(spec, words))),
-        )
+    COMMANDS.iter().fold(app, |app, spec| match spec.words {
+        [family, _] if app.find_subcommand(family).is_none() => {
+            let about = FAMILIES.iter().find(|(name, _)| name == family);
+            let (_, about) = about.expect("each family says what it is");
+            let members = COMMANDS.iter().filter(|other| other.words.starts_with(&[family]));
+            app.subcommand(
+                clap::Command::new(*family)
+                    .about(*about)
+                    .subcommand_required(true)
+                    .arg_required_else_help(true)
+                    .subcommands(members.map(|spec| subcommand(spec, words))),
+            )
+        }
+        [_, _] => app,
+        _ => app.subcommand(subcommand(spec, words)),
     })
 }
 
@@ -172,12 +174,12 @@ fn subcommand(spec: &'static Spec, words: bool) -> clap::Command {
     let groups = Group::ALL
         .iter()
         .flat_map(|group| SETTINGS.iter().filter(|it| it.group == *group));
-    let command = clap::Command::new(*spec.words.last().expect("a name"))
+    let command = (spec.own)(clap::Command::new(*spec.words.last().expect("a name")))
         .about(spec.about)
         .after_help(spec.after)
         // As with most programs, a later option replaces an earlier one: wrappers append to a line that they don't own.
         .args_override_self(true);
-    (spec.own)(command).args(
+    command.args(
         groups
             .filter(|setting| setting.concerns(spec.command))
             .map(|setting| arg(setting, words)),

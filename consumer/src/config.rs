@@ -19,7 +19,7 @@ mod docs; // docs/configuration.md says what the table says
 pub use self::problem::ConfigError;
 pub use self::secret::Secret;
 pub use self::settings::Command;
-pub use self::sources::{Effective, Sources};
+pub use self::sources::{Effective, Reading, Sources};
 
 use crate::table::{Routes, TableName};
 use std::ffi::OsString;

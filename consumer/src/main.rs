@@ -48,7 +48,7 @@ async fn execute(invocation: Invocation) -> u8 {
         return cli::EXIT_USAGE;
     }
     let ended = match task {
-        Task::Consume => pipeline::run(config).await,
+        Task::Consume => pipeline::run(config, sources).await,
         Task::Migrate => pipeline::migrate(config).await,
         Task::Check => return check::run(&config).await,
         Task::Status(options) => return status::run(config, options).await,

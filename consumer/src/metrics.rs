@@ -57,8 +57,8 @@ struct Position {
 
 /// All numbers of the process.
 pub struct Metrics {
-    tables: Vec<String>,
-    rows: Vec<Count>,
+    /// Rows by table. Tables come with new routes; none goes, for counts only grow.
+    rows: Mutex<Vec<(String, u64)>>,
     reasons: [Count; Reason::ALL.len()],
     unknown_type: Count,
     skipped: Count,
@@ -90,7 +90,7 @@ const PHASES: [&str; 4] = ["fence", "copy", "dead_letters", "commit"];
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics")
-            .field("tables", &self.tables)
+            .field("rows", &self.rows)
             .finish_non_exhaustive()
     }
 }
@@ -115,8 +115,7 @@ impl Metrics {
         let handle = recorder.handle();
         let histograms = metrics::with_local_recorder(&recorder, Histograms::new);
         Self {
-            rows: tables.iter().map(|_| Count::default()).collect(),
-            tables,
+            rows: Mutex::new(tables.into_iter().map(|table| (table, 0)).collect()),
             reasons: Default::default(),
             unknown_type: Count::default(),
             skipped: Count::default(),
@@ -133,10 +132,25 @@ impl Metrics {
         }
     }
 
-    /// Counts what a committed batch held; `phases` in the order fence, copy, dead letters, commit.
-    pub fn batch_stored(&self, batch: &Batch, phases: [f64; 4]) {
-        for (table, count) in self.rows.iter().enumerate() {
-            count.increment(batch.rows(table) as u64);
+    /// Where rows of these tables are counted; tables that were not known before are from now on.
+    pub fn places(&self, tables: &[String]) -> Vec<usize> {
+        let mut rows = self.rows.lock().expect("not poisoned");
+        let mut places = Vec::with_capacity(tables.len());
+        for table in tables {
+            let known = rows.iter().position(|(known, _)| known == table);
+            places.push(known.unwrap_or(rows.len()));
+            if known.is_none() {
+                rows.push((table.clone(), 0));
+            }
+        }
+        places
+    }
+
+    /// Counts what a committed batch held. `places`: where rows of its tables are counted; `phases` in the order fence, copy,
+    /// dead letters, commit.
+    pub fn batch_stored(&self, batch: &Batch, places: &[usize], phases: [f64; 4]) {
+        for (table, place) in places.iter().enumerate() {
+            self.rows.lock().expect("not poisoned")[*place].1 += batch.rows(table) as u64;
         }
         for (count, of_batch) in self.reasons.iter().zip(batch.reasons()) {
             count.increment(of_batch);
@@ -244,9 +258,8 @@ impl Metrics {
     }
 
     fn publish(&self) {
-        for (table, rows) in self.tables.iter().zip(&self.rows) {
-            metrics::counter!("storage_consumer_rows_stored_total", "table" => table.clone())
-                .absolute(rows.get());
+        for (table, rows) in &*self.rows.lock().expect("not poisoned") {
+            metrics::counter!("storage_consumer_rows_stored_total", "table" => table.clone()).absolute(*rows);
         }
         for (reason, count) in Reason::ALL.iter().zip(&self.reasons) {
             metrics::counter!("storage_consumer_dead_letters_total", "reason" => reason.as_str())

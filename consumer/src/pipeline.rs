@@ -18,12 +18,14 @@ mod model; // thousands of schedules of polls, rebalances, crashes and lost answ
 use self::consume::{Consume, ConsumeError, Parts};
 use self::routing::Routing;
 use self::store::{Shared, Store};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::health::Health;
 use crate::http::{self, Sources};
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 use crate::schema::{self, StartError};
-use crate::table::{Routes, SharedTables};
+use crate::table::SharedTables;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,11 +79,17 @@ impl RunError {
     }
 }
 
-/// Runs the main job until SIGTERM, SIGINT or `--duration`. A second signal ends the process at once.
-pub async fn run(config: Config) -> Result<(), RunError> {
+/// Runs the main job until SIGTERM, SIGINT or `--duration`. A second signal ends the process at once. At SIGHUP the
+/// configuration is read again from its sources.
+pub async fn run(config: Config, sources: config::Sources) -> Result<(), RunError> {
     let started = Instant::now();
+    let at_start = sources
+        .read(|name| std::env::var_os(name))
+        .ok()
+        .map(|(_, at_start)| at_start);
     let stop = Arc::new(AtomicBool::new(false));
-    let mut stopping = stop_requests(&config, Arc::clone(&stop)).map_err(RunError::System)?;
+    let (reload, reloads) = mpsc::unbounded_channel();
+    let mut stopping = stop_requests(&config, Arc::clone(&stop), reload).map_err(RunError::System)?;
     let routes = config.table_routes();
     let health = Arc::new(Health::new(config.workers, config.batch.interval, started));
     let metrics = Arc::new(Metrics::new(
@@ -127,11 +135,24 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         },
         _ = &mut stopping => return Ok(()),
     };
-    let tables = Arc::new(SharedTables::new(catalog.tables, catalog.oids));
+    let tables = Arc::new(SharedTables::new(
+        routes,
+        config.unknown_types,
+        catalog.tables,
+        catalog.oids,
+    ));
+    let reloading = Reload::new(
+        sources,
+        at_start,
+        config.clone(),
+        Arc::clone(&tables),
+        Arc::clone(&metrics),
+    );
+    tokio::spawn(reloading.serve(reloads));
 
     let mut workers = tokio::task::JoinSet::new();
     for number in 0..config.workers {
-        let ended = start_worker(&config, number, &routes, &tables, &metrics, &health, &stop);
+        let ended = start_worker(&config, number, &tables, &metrics, &health, &stop);
         workers.spawn(async move { ended.await.unwrap_or(Err(ConsumeError::StoreGone)) });
     }
     let ended = supervise(&config, &mut workers, stopping, &stop, &metrics, &health, started).await;
@@ -215,13 +236,12 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
 fn start_worker(
     config: &Config,
     number: u16,
-    routes: &Routes,
     tables: &Arc<SharedTables>,
     metrics: &Arc<Metrics>,
     health: &Arc<Health>,
     stop: &Arc<AtomicBool>,
 ) -> oneshot::Receiver<Result<(), ConsumeError>> {
-    let routing = || Routing::new(routes.clone(), config.unknown_types, &tables.current());
+    let routing = || Routing::new(&tables.current());
     let (commands, commands_of_store) = mpsc::unbounded_channel();
     let (outcomes_of_store, outcomes) = std::sync::mpsc::channel();
     let (tell_end, ended) = oneshot::channel();
@@ -265,17 +285,34 @@ fn start_worker(
     ended
 }
 
-/// Sets `stop` at the first signal or when the duration is over, and tells it; ends the process at the second signal.
-fn stop_requests(config: &Config, stop: Arc<AtomicBool>) -> std::io::Result<oneshot::Receiver<()>> {
+/// Sets `stop` at the first signal or when the duration is over, and tells it; ends the process at the second signal. Each
+/// SIGHUP until then is a request to `reload`, unless the terminal that the log goes to was closed.
+fn stop_requests(
+    config: &Config,
+    stop: Arc<AtomicBool>,
+    reload: mpsc::UnboundedSender<()>,
+) -> std::io::Result<oneshot::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let had_terminal = std::io::stderr().is_terminal();
     let duration = config.duration;
     let shutdown_timeout = config.shutdown_timeout.as_secs_f64();
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
-        let reason = tokio::select! {
-            reason = next_signal(&mut terminate, &mut interrupt) => reason.0,
-            () = after(duration) => "duration is over",
+        let over = after(duration);
+        tokio::pin!(over);
+        let reason = loop {
+            tokio::select! {
+                reason = next_signal(&mut terminate, &mut interrupt) => break reason.0,
+                () = &mut over => break "duration is over",
+                _ = hangup.recv() => {
+                    if had_terminal && !std::io::stderr().is_terminal() {
+                        break "its terminal was closed";
+                    }
+                    let _ = reload.send(());
+                }
+            }
         };
         tracing::info!(reason, shutdown_timeout, "stopping: storing what is batched");
         stop.store(true, Ordering::Relaxed);

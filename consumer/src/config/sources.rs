@@ -42,6 +42,22 @@ impl Sources {
         Config::resolve(self.command, self.options.clone(), env)
     }
 
+    /// The same, with what was typed for each setting, to be compared with a later reading.
+    pub fn read<T: Into<OsString>>(
+        &self,
+        env: impl Fn(&str) -> Option<T>,
+    ) -> Result<(Config, Reading), ConfigError> {
+        let mut problems = Vec::new();
+        let typed = Typed::gather(self.command, self.options.clone(), &env, &mut problems);
+        let config = super::resolve::config(&typed, problems)?;
+        let settings = SETTINGS.iter().filter(|setting| setting.concerns(self.command));
+        let texts = settings.map(|setting| {
+            let given = in_effect(setting, &typed);
+            (setting.name, given.into_iter().map(|given| given.text).collect())
+        });
+        Ok((config, Reading(texts.collect())))
+    }
+
     /// The configuration and each setting's values with their places, in the order of the help.
     pub fn effective<T: Into<OsString>>(
         &self,
@@ -59,6 +75,19 @@ impl Sources {
     }
 }
 
+/// What was in effect at one reading. It holds secrets: no `Debug` on purpose.
+#[derive(Clone)]
+pub struct Reading(Vec<(&'static str, Vec<String>)>);
+
+impl Reading {
+    /// The names of the settings that have other values in the other one.
+    pub fn differences<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'static str> + 'a {
+        let both = self.0.iter().zip(&other.0);
+        both.filter(|(one, other)| one != other)
+            .map(|((name, _), _)| *name)
+    }
+}
+
 impl fmt::Debug for Sources {
     /// Only the options' names: what was typed may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,10 +96,9 @@ impl fmt::Debug for Sources {
     }
 }
 
-fn effective(setting: &'static Setting, typed: &Typed) -> Effective {
-    let mut hidden = false;
-    let mut values: Vec<(String, Source)> = Vec::new();
-    let mut keys: Vec<String> = Vec::new();
+/// What counts of all that was typed for a setting, or its default: of one that takes one value, and of each key of one that
+/// takes several, the first.
+fn in_effect(setting: &'static Setting, typed: &Typed) -> Vec<Given> {
     let defaults = match setting.default {
         Default::Values(values) => values,
         Default::Unset(_) => &[],
@@ -80,12 +108,21 @@ fn effective(setting: &'static Setting, typed: &Typed) -> Effective {
         source: Source::Default,
         text: (*text).to_owned(),
     });
+    let mut counts: Vec<Given> = Vec::new();
     for given in typed.all(setting.name).cloned().chain(by_default) {
-        // Of a setting that takes one value, and of each key of one that takes several, the first counts.
         let key = key_of(&given);
-        if keys.contains(&key) {
-            continue;
+        if counts.iter().all(|known| key_of(known) != key) {
+            counts.push(given);
         }
+    }
+    counts
+}
+
+fn effective(setting: &'static Setting, typed: &Typed) -> Effective {
+    let mut hidden = false;
+    let mut values: Vec<(String, Source)> = Vec::new();
+    for given in in_effect(setting, typed) {
+        let key = key_of(&given);
         let is_secret = given.source != Source::Default
             && (setting.secret || (setting.kind == Kind::Pairs && properties::is_secret(&key)));
         hidden |= is_secret;
@@ -94,7 +131,6 @@ fn effective(setting: &'static Setting, typed: &Typed) -> Effective {
             (true, Kind::Pairs) => format!("{key}={HIDDEN}"),
             (true, _) => HIDDEN.to_owned(),
         };
-        keys.push(key);
         values.push((text, given.source));
     }
     // A password's default does not count where a file or the like is given in its place.
@@ -169,6 +205,29 @@ mod tests {
         );
         let shown = format!("{effective:?} {sources:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn two_readings_differ_in_what_was_typed_secrets_included() {
+        let sources = Sources::new(Command::Consume, vec![(setting("topic"), "typed".into())]);
+        let read = |password: &'static str, topic: &'static str| {
+            let env = move |name: &str| match name {
+                "POSTGRES_PASSWORD" => Some(password),
+                "KAFKA_TOPIC" => Some(topic),
+                _ => None,
+            };
+            sources.read(env).expect("valid").1
+        };
+        let before = read("one", "a");
+        assert_eq!(
+            before.differences(&read("one", "b")).count(),
+            0,
+            "an option stays"
+        );
+        assert_eq!(
+            before.differences(&read("two", "a")).collect::<Vec<_>>(),
+            ["postgres-password"]
+        );
     }
 
     #[test]

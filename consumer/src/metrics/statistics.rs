@@ -1,6 +1,6 @@
 //! Owns the statistics line: the counts since the start, with the keys that dashboards and scripts know.
 
-use super::{Count, Metrics, as_float};
+use super::{Metrics, as_float};
 use crate::dead_letter::Reason;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -35,12 +35,7 @@ impl Metrics {
                 .map(|(_, count)| count.get())
                 .sum()
         };
-        let rows: Vec<(String, u64)> = self
-            .tables
-            .iter()
-            .cloned()
-            .zip(self.rows.iter().map(Count::get))
-            .collect();
+        let rows = self.rows.lock().expect("not poisoned").clone();
         let dead_letters = by_reason(&|_| true);
         Statistics {
             total_consumed: rows.iter().map(|(_, rows)| rows).sum::<u64>()

@@ -125,14 +125,19 @@ impl Replay {
         }
         let names = routes.tables().to_vec();
         let catalog = catalog::read(&client, &names).await.map_err(of_catalog)?;
-        let tables = SharedTables::new(catalog.tables, catalog.oids);
+        // What has no route stays a dead letter, whatever becomes of new ones: its bytes must not go.
+        let tables = SharedTables::new(
+            routes.clone(),
+            UnknownTypes::DeadLetter,
+            catalog.tables,
+            catalog.oids,
+        );
         let now = client.query_one("SELECT now()", &[]).await;
         let began = now
             .and_then(|row| row.try_get(0))
             .map_err(|error| unanswered(&error))?;
         Ok(Self {
-            // What has no route stays a dead letter, whatever becomes of new ones: its bytes must not go.
-            routing: Routing::new(routes.clone(), UnknownTypes::DeadLetter, &tables.current()),
+            routing: Routing::new(&tables.current()),
             config,
             group_id,
             topic,
@@ -261,7 +266,7 @@ impl Replay {
         };
         let tables = self.tables.current();
         self.routing.refresh(&tables);
-        let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        let names = &tables.names;
         let mut batch = self.encode(partition, &letters);
         loop {
             let sorted: Vec<SortedRows> = (0..names.len()).map(|table| batch.sort(table)).collect();
@@ -282,7 +287,7 @@ impl Replay {
                 letters: &letters,
                 batch: &batch,
                 sorted: &sorted,
-                names: &names,
+                names,
             };
             match part.store().await {
                 Ok(()) => break,
@@ -310,7 +315,7 @@ impl Replay {
                 Err(halt) => return Err(halt),
             }
         }
-        sums.add(&batch, &names);
+        sums.add(&batch, names);
         Ok(Some((letters.len() as u64, last)))
     }
 

@@ -92,10 +92,10 @@ fn a_shell_takes_the_completions() {
     // Bash itself says what would follow.
     let script = "source /dev/stdin
         COMP_WORDS=(storage-consumer consume --offset-reset e) COMP_CWORD=3
-        _storage-consumer storage-consumer e --offset-reset
+        _storage__consumer storage-consumer e --offset-reset
         echo \"${COMPREPLY[@]}\"
         COMP_WORDS=(storage-consumer offsets s) COMP_CWORD=2
-        _storage-consumer storage-consumer s offsets
+        _storage__consumer storage-consumer s offsets
         echo \"${COMPREPLY[@]}\"";
     let folder = tempfile::tempdir().expect("a folder");
     let completions = folder.path().join("completions");

@@ -50,13 +50,7 @@ fn a_route_and_the_log_level_are_taken_over_under_load_and_a_mistake_changes_not
 
         // A mistake, and a table that is not there: told by name, and nothing changes, not even what is right.
         write("log-level = \"DEBUG\"\nbatch-size = 0\nroute = [\"gpu_metric=gpu_metrics\"]\n");
-        let line = reload("was not reloaded, nothing has changed: the configuration has a mistake");
-        assert!(
-            line["message"]
-                .as_str()
-                .is_some_and(|text| text.contains("--batch-size")),
-            "{line}"
-        );
+        reload("was not reloaded, nothing has changed: --batch-size");
         write("log-level = \"DEBUG\"\nroute = [\"gpu_metric=gpu_metrics\"]\n");
         let line = reload("was not reloaded, nothing has changed: table gpu_metrics: does not exist");
         assert_eq!(line["level"], "ERROR", "{line}");
@@ -75,7 +69,7 @@ fn a_route_and_the_log_level_are_taken_over_under_load_and_a_mistake_changes_not
                 .is_some_and(|text| text.contains("route")),
             "{line}"
         );
-        consumer.wait_for_line("batch-size");
+        consumer.wait_for_line("--batch-size differs now");
         all_gpu = send_gpu(500);
         assert!(
             wait_until(PATIENCE, || rows(&scene) == 500),
