@@ -58,7 +58,6 @@ const BOTH: &[&str] = &[
     "pipeline",
     "commands::check",
     "commands::status",
-    "commands::audit",
     "commands::offsets",
     "commands::offsets::show",
     "main",

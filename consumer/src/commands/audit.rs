@@ -1,20 +1,18 @@
 //! Owns the command `audit`: counts in one snapshot of PostgreSQL what the group's counts say must be there, compares, and says
 //! in words what disagrees and why that may be.
 
+mod count; // what is there
+
+use self::count::{Counted, CountedTable, count, unsigned};
+use super::Trouble;
 use super::group::ask_kafka;
 use super::terminal::{Paper, Tone, grouped, say, several};
-use super::{Trouble, stored};
 use crate::config::Config;
 use crate::offsets::{Log, Offset, Partition, Tally};
-use crate::postgres::Connection;
-use crate::table::{TableName, quote};
 use clap::Args;
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// Counting a large table may take so long.
-const COUNTING: Duration = Duration::from_hours(6);
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 /// What `audit` takes.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,28 +23,11 @@ pub struct Options {
     json: bool,
 }
 
-/// What was counted in one snapshot.
-#[derive(Clone, Debug, Default)]
-struct Counted {
-    /// The group's rows of `consumer_offsets`.
-    offsets: Vec<(Partition, Offset, Tally)>,
-    /// Dead letters of the topic by partition that are the group's, or nobody's in particular.
-    letters: BTreeMap<Partition, u64>,
-    /// Rows by table.
-    tables: Vec<CountedTable>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct CountedTable {
-    name: String,
-    rows: u64,
-    /// Rows and different offsets by partition, where the table has the columns that say so.
-    positions: Option<BTreeMap<Partition, (u64, u64)>>,
-}
-
 /// A comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
+    /// The partition that it is about; none where it is about all.
+    partition: Option<Partition>,
     agrees: bool,
     text: String,
     /// Why it may be, where it disagrees.
@@ -56,6 +37,7 @@ struct Finding {
 impl Finding {
     fn of(agrees: bool, text: String, why: &'static str) -> Self {
         Self {
+            partition: None,
             agrees,
             text,
             why: if agrees { "" } else { why },
@@ -71,10 +53,7 @@ pub async fn run(config: Config, options: Options) -> u8 {
 }
 
 async fn audit(config: &Config, options: Options) -> Result<u8, Trouble> {
-    let mut client = stored::connect(config).await?;
-    client.limit_statements(COUNTING).await?;
-    let counted = count(&client, config).await?;
-    drop(client);
+    let counted = count(config).await?;
     // After PostgreSQL, so that a log's end is not before what was stored meanwhile.
     let logs = ask_kafka(config, |group| {
         let partitions = group.partitions()?;
@@ -106,93 +85,41 @@ async fn audit(config: &Config, options: Options) -> Result<u8, Trouble> {
         });
         say(&format!("{answer:#}\n"));
     } else {
-        let paper = Paper::new();
-        for finding in &findings {
-            let word = match finding.agrees {
-                true => paper.toned(Tone::Good, "ok     "),
-                false => paper.toned(Tone::Bad, "DIFFERS"),
-            };
-            say(&format!("{word} {}\n", finding.text));
-            if !finding.why.is_empty() {
-                say(&format!("        {}\n", finding.why));
-            }
-        }
+        say(&as_text(&findings));
     }
     Ok(u8::from(!agrees))
 }
 
-async fn count(client: &Connection, config: &Config) -> Result<Counted, Trouble> {
-    client
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
-    let rows = stored::offsets(client, config).await?;
-    let mut counted = Counted {
-        offsets: rows
-            .into_iter()
-            .map(|row| (row.partition, row.next, row.tally))
-            .collect(),
-        ..Counted::default()
-    };
-    let query = "SELECT partition, count(*) FROM dead_letters
-                 WHERE topic = $1 AND (group_id = $2 OR group_id IS NULL) GROUP BY 1";
-    for row in client
-        .query(query, &[&config.kafka.topic, &config.kafka.group_id])
-        .await?
-    {
-        counted
-            .letters
-            .insert(Partition(row.try_get(0)?), unsigned(row.try_get(1)?));
-    }
-    for name in config.table_routes().tables() {
-        counted
-            .tables
-            .push(count_table(client, name, &config.kafka.topic).await?);
-    }
-    client.batch_execute("COMMIT").await?;
-    Ok(counted)
-}
-
-async fn count_table(client: &Connection, name: &TableName, topic: &str) -> Result<CountedTable, Trouble> {
-    let table = name.quoted();
-    let query = "SELECT attname::text FROM pg_attribute
-                 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND starts_with(attname::text, 'kafka_')";
-    let mut columns = Vec::new();
-    for row in client.query(query, &[&table]).await? {
-        columns.push(row.try_get::<_, String>(0)?);
-    }
-    let has = |column: &str| columns.iter().any(|known| known == column);
-    let mut counted = CountedTable {
-        name: name.to_string(),
-        ..CountedTable::default()
-    };
-    let of_topic = if has("kafka_topic") {
-        format!("WHERE {} = $1", quote("kafka_topic"))
-    } else {
-        "WHERE $1::text IS NOT NULL".to_owned()
-    };
-    if has("kafka_partition") && has("kafka_offset") {
-        let query = format!(
-            "SELECT coalesce(kafka_partition, -1)::integer, count(*), count(DISTINCT kafka_offset) FROM {table} {of_topic} \
-             GROUP BY 1"
-        );
-        let mut positions = BTreeMap::new();
-        for row in client.query(&query, &[&topic]).await? {
-            let (rows, different) = (unsigned(row.try_get(1)?), unsigned(row.try_get(2)?));
-            positions.insert(Partition(row.try_get(0)?), (rows, different));
-            counted.rows += rows;
+/// One line a finding; partitions about which all agrees are one line together.
+fn as_text(findings: &[Finding]) -> String {
+    let paper = Paper::new();
+    let mut text = String::new();
+    let shown = findings.iter().filter(|it| it.partition.is_none() || !it.agrees);
+    for finding in shown {
+        let word = if finding.agrees {
+            paper.toned(Tone::Good, "ok     ")
+        } else {
+            paper.toned(Tone::Bad, "DIFFERS")
+        };
+        let _ = writeln!(text, "{word} {}", finding.text);
+        if !finding.why.is_empty() {
+            let _ = writeln!(text, "        {}", finding.why);
         }
-        counted.positions = Some(positions);
-    } else {
-        let row = client
-            .query_one(&format!("SELECT count(*) FROM {table} {of_topic}"), &[&topic])
-            .await?;
-        counted.rows = unsigned(row.try_get(0)?);
     }
-    Ok(counted)
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
+    let partitions = |agree: bool| -> BTreeSet<Partition> {
+        let findings = findings.iter().filter(|finding| finding.agrees == agree);
+        findings.filter_map(|finding| finding.partition).collect()
+    };
+    let well = partitions(true).difference(&partitions(false)).count() as u64;
+    if well > 0 {
+        let word = paper.toned(Tone::Good, "ok     ");
+        let partitions = several(well, "partition");
+        let _ = writeln!(
+            text,
+            "{word} {partitions}: dead letters, counts and the stored offset agree"
+        );
+    }
+    text
 }
 
 fn signed(count: u64) -> i64 {
@@ -230,7 +157,11 @@ fn compare(counted: &Counted, logs: &BTreeMap<Partition, Log>) -> Vec<Finding> {
     ));
     findings.extend(counted.tables.iter().filter_map(doubles));
     for (partition, next, tally) in &counted.offsets {
-        findings.extend(compare_partition(counted, logs, *partition, *next, *tally));
+        let about_it = compare_partition(counted, logs, *partition, *next, *tally);
+        findings.extend(about_it.into_iter().map(|finding| Finding {
+            partition: Some(*partition),
+            ..finding
+        }));
     }
     for (partition, letters) in &counted.letters {
         if !counted.offsets.iter().any(|(known, _, _)| known == partition) {

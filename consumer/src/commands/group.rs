@@ -5,12 +5,15 @@ use super::Trouble;
 use crate::config::{Config, KafkaConfig};
 use crate::offsets::{Log, Offset, Partition};
 use crate::pipeline::consume::onlooker;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long Kafka may take for an answer.
@@ -42,9 +45,30 @@ pub(super) enum Uncommitted {
     Other(String),
 }
 
+/// Keeps what the client says last of brokers that it does not reach: its errors say less.
+#[derive(Default)]
+struct Listener(Mutex<Option<String>>);
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, "kafka client: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let is_end = error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF);
+        // That all brokers are down is told last, and why before.
+        let is_sum = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        if !is_end && !is_sum {
+            *self.0.lock().expect("not poisoned") = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Listener {}
+
 /// A client that looks at the group and its topic.
 pub(super) struct Group {
-    client: BaseConsumer,
+    client: BaseConsumer<Listener>,
     topic: String,
     name: String,
     servers: String,
@@ -60,7 +84,7 @@ impl Group {
             .set("queued.max.messages.kbytes", "1024")
             .set("fetch.message.max.bytes", "65536");
         let client = properties
-            .create()
+            .create_with_context(Listener::default())
             .map_err(|error| Trouble::Refused(format!("kafka: {error}")))?;
         Ok(Self {
             client,
@@ -70,8 +94,14 @@ impl Group {
         })
     }
 
+    /// What the client has said of its brokers, in brackets.
+    fn heard(&self) -> String {
+        let heard = self.client.context().0.lock().expect("not poisoned").clone();
+        heard.map_or_else(String::new, |heard| format!(" ({heard})"))
+    }
+
     fn trouble(&self, error: &KafkaError) -> Trouble {
-        Trouble::Unreachable(format!("kafka {}: {error}", self.servers))
+        Trouble::Unreachable(format!("kafka {}: {error}{}", self.servers, self.heard()))
     }
 
     /// The topic's partitions; at least one.
@@ -215,7 +245,7 @@ impl Group {
                     | RDKafkaErrorCode::RebalanceInProgress
                     | RDKafkaErrorCode::StaleMemberEpoch,
                 ) => Err(Uncommitted::Live),
-                _ => Err(Uncommitted::Other(format!("kafka {}: {error}", self.servers))),
+                _ => Err(Uncommitted::Other(self.trouble(&error).to_string())),
             },
         }
     }

@@ -117,7 +117,10 @@ fn as_json(effective: &[Effective]) -> Value {
 pub fn completions(options: CompletionsOptions) -> u8 {
     let mut text = Vec::new();
     clap_complete::generate(options.shell, &mut cli::documented(), cli::PROGRAM, &mut text);
-    print(&text)
+    // clap_complete 4.6 takes the hyphen in the program's name for the end of a command's where it looks bash's cases up, and
+    // then nothing is completed behind a command.
+    let text = String::from_utf8_lossy(&text).replace("storage__subcmd__consumer", "storage__consumer");
+    print(text.as_bytes())
 }
 
 /// Prints a manual page, or writes all of them.
@@ -130,16 +133,14 @@ pub fn man(options: &ManOptions) -> u8 {
     }
     let mut command = &program;
     for word in &options.command {
-        match command.find_subcommand(word) {
-            Some(found) => command = found,
-            None => {
-                complain(&format!(
-                    "there is no command {word:?}; `{} --help` lists them",
-                    cli::PROGRAM
-                ));
-                return cli::EXIT_USAGE;
-            }
-        }
+        let Some(found) = command.find_subcommand(word) else {
+            let program = cli::PROGRAM;
+            complain(&format!(
+                "there is no command {word:?}; `{program} --help` lists them"
+            ));
+            return cli::EXIT_USAGE;
+        };
+        command = found;
     }
     match page(command) {
         Ok(text) => print(&text),

@@ -174,6 +174,6 @@ fn sums_table(paper: Paper, sums: &Sums, dry: bool) -> String {
 /// On a terminal only.
 fn progress(all: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("  {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left");
+    let style = ProgressStyle::with_template("  {bar:40} {human_pos} of {human_len}, {eta} left");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

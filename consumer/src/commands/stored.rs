@@ -20,10 +20,10 @@ impl From<tokio_postgres::Error> for Trouble {
 
 impl From<ConnectError> for Trouble {
     fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Postgres(error) => error.into(),
-            silence => Self::Unreachable(silence.to_string()),
-        }
+        let ConnectError::Postgres(error) = error else {
+            return Self::Unreachable(error.to_string());
+        };
+        error.into()
     }
 }
 

@@ -10,6 +10,7 @@ mod reload; // routes and log level without a restart
 use crate::consumer::{Consumer, query};
 use crate::shared::{Scene, kafka, postgres};
 use serde_json::Value;
+use std::ops::Range;
 
 /// A command run to its end: its exit code, and all that it said.
 fn run(scene: &Scene, arguments: &[&str]) -> (i32, String) {
@@ -57,14 +58,17 @@ fn counts(scene: &Scene) -> (i64, i64) {
     (sum("stored"), sum("dead_lettered"))
 }
 
-/// An event of a type that has no built-in route.
-fn gpu_event(serial: usize) -> Option<Vec<u8>> {
-    let event =
-        format!(r#"{{"type": "gpu_metric", "serial": {serial}, "timestamp": "2026-01-15T10:30:00Z"}}"#);
-    Some(event.into_bytes())
+/// Events of a type that has no built-in route.
+fn gpu_events(serials: Range<usize>) -> Vec<Option<Vec<u8>>> {
+    let event = |serial: usize| {
+        let event =
+            format!(r#"{{"type": "gpu_metric", "serial": {serial}, "timestamp": "2026-01-15T10:30:00Z"}}"#);
+        Some(event.into_bytes())
+    };
+    serials.map(event).collect()
 }
 
-/// The table for it, which refuses a row that is stored twice.
+/// The table for them, which refuses a row that is stored twice.
 const GPU_TABLE: &str = "CREATE TABLE gpu_metrics (
     serial bigint NOT NULL, timestamp timestamptz NOT NULL, kafka_partition integer, kafka_offset bigint,
     UNIQUE (kafka_partition, kafka_offset))";

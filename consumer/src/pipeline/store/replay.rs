@@ -227,8 +227,13 @@ impl Replay {
                         partition,
                     });
                 }
+                Err(Halt::Changed) if since.elapsed() >= GIVE_UP_AFTER => {
+                    let what = "somebody changes these dead letters all the time, or a trigger keeps them";
+                    return Err(ReplayError::Database(what.to_owned()));
+                }
                 Err(Halt::Changed) => {
                     self.rollback().await;
+                    backoff.pause().await;
                     continue;
                 }
                 Err(Halt::Interruption(interruption) | Halt::InDoubt(_, interruption)) => interruption,

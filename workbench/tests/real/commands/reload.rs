@@ -1,6 +1,6 @@
 //! SIGHUP takes over routes and the log's level under load, all or nothing, and names what takes a restart.
 
-use super::{GPU_TABLE, ask, execute, gpu_event, number};
+use super::{GPU_TABLE, ask, execute, gpu_events, number};
 use crate::consumer::{Consumer, PATIENCE, count, load, while_load_flows};
 use crate::contract::send;
 use crate::shared::{Scene, postgres};
@@ -29,7 +29,7 @@ fn a_route_and_the_log_level_are_taken_over_under_load_and_a_mistake_changes_not
     };
     let mut gpu = 0;
     let mut send_gpu = |count: usize| {
-        send(&scene, &(gpu..gpu + count).map(gpu_event).collect::<Vec<_>>());
+        send(&scene, &gpu_events(gpu..gpu + count));
         gpu += count;
         gpu as u64
     };

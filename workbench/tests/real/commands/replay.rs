@@ -1,12 +1,13 @@
 //! Dead letters become rows exactly once: beside a consumer, after a SIGKILL, and only those that are the group's.
 
-use super::{GPU_ROUTE, GPU_TABLE, ask, counts, execute, gpu_event, number, run};
+use super::{GPU_ROUTE, GPU_TABLE, ask, counts, execute, gpu_events, number, run};
 use crate::consumer::{Consumer, PATIENCE, count, load, migrate_with_coordinates, while_load_flows};
 use crate::contract::send;
 use crate::shared::{Scene, kafka, postgres};
 use std::thread;
 use std::time::Duration;
-use workbench::services::wait_until;
+use workbench::services::proxy::{Lost, Point};
+use workbench::services::{Proxy, wait_until};
 
 fn settled(scene: &Scene, consumer: &Consumer, messages: u64) {
     assert!(
@@ -20,7 +21,7 @@ fn settled(scene: &Scene, consumer: &Consumer, messages: u64) {
 #[test]
 fn dead_letters_are_stored_once_they_have_a_table_and_the_counts_follow() {
     let scene = Scene::new("replay", 2);
-    let mut messages: Vec<Option<Vec<u8>>> = (0..300).map(gpu_event).collect();
+    let mut messages = gpu_events(0..300);
     messages.push(Some(b"no json".to_vec()));
     messages.push(None);
     send(&scene, &messages);
@@ -90,7 +91,7 @@ fn a_replay_that_is_killed_again_and_again_beside_a_consumer_loses_and_doubles_n
     const LETTERS: usize = 9000;
     let scene = Scene::new("replay_killed", 1);
     migrate_with_coordinates(&scene, postgres());
-    send(&scene, &(0..LETTERS).map(gpu_event).collect::<Vec<_>>());
+    send(&scene, &gpu_events(0..LETTERS));
     let consumer = Consumer::start(&scene, &[]);
     settled(&scene, &consumer, LETTERS as u64);
     execute(&scene, GPU_TABLE);
@@ -133,6 +134,50 @@ fn a_replay_that_is_killed_again_and_again_beside_a_consumer_loses_and_doubles_n
     assert_eq!(number(&scene, rows), i64::try_from(LETTERS).expect("few"));
     let (code, audit) = ask(&scene, &["audit", "--json", GPU_ROUTE[0], GPU_ROUTE[1]]);
     assert_eq!((code, &audit["consumed"]), (0, &all.into()), "{audit:#}");
+    consumer.stop();
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_and_a_letter_that_is_repaired_meanwhile_are_stored_once() {
+    let scene = Scene::new("replay_lost", 1);
+    send(&scene, &gpu_events(0..300));
+    let consumer = Consumer::start(&scene, &[]);
+    settled(&scene, &consumer, 300);
+    execute(&scene, GPU_TABLE);
+    let proxy = Proxy::start(postgres().port()).expect("a proxy");
+    let launch = |arguments: &[&str]| {
+        let arguments = [arguments, &["--yes", "--json", GPU_ROUTE[0], GPU_ROUTE[1]]].concat();
+        Consumer::launch(&scene, &kafka().bootstrap(), proxy.port(), "replay", &arguments)
+    };
+    let expect = |mut replay: Consumer, stored: i64| {
+        let code = replay.wait().code();
+        let answer: serde_json::Value = serde_json::from_str(&replay.text()).expect("an answer");
+        assert_eq!(
+            (code, &answer["stored"]["gpu_metrics"]),
+            (Some(0), &stored.into()),
+            "{answer}"
+        );
+    };
+    for (lost, times) in [(Lost::Answer, 1i64), (Lost::Request, 2)] {
+        proxy.lose_commit(lost);
+        expect(launch(&["--all", "--limit", "100"]), 100);
+        let done = (100 * times, 300 - 100 * times);
+        assert_eq!(
+            (proxy.counts().commits_lost, counts(&scene)),
+            (times.unsigned_abs(), done)
+        );
+    }
+    proxy.hold_at(Point::AfterFence);
+    let replay = launch(&["--all"]);
+    assert!(proxy.wait_held(PATIENCE), "{}", replay.text());
+    let repair = "UPDATE dead_letters SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '299', '-299'), 'UTF8')
+                  WHERE \"offset\" = 299";
+    execute(&scene, repair);
+    proxy.release();
+    expect(replay, 100);
+    assert_eq!(counts(&scene), (300, 0));
+    let rows = "SELECT count(*) * 1000 - count(*) FILTER (WHERE serial = -299) FROM gpu_metrics";
+    assert_eq!(number(&scene, rows), 299_999);
     consumer.stop();
 }
 
@@ -193,7 +238,7 @@ fn what_is_refused_again_stays_with_its_new_reason() {
 #[test]
 fn only_what_the_group_has_counted_is_replayed() {
     let scene = Scene::new("replay_group", 1);
-    send(&scene, &(0..5).map(gpu_event).collect::<Vec<_>>());
+    send(&scene, &gpu_events(0..5));
     let consumer = Consumer::start(&scene, &[]);
     settled(&scene, &consumer, 5);
     execute(&scene, GPU_TABLE);

@@ -28,10 +28,10 @@ pub enum ReplayError {
 }
 
 pub(super) fn unreachable(error: ConnectError) -> ReplayError {
-    match error {
-        ConnectError::Postgres(error) => unanswered(&error),
-        silence => ReplayError::Unreachable(silence.to_string()),
-    }
+    let ConnectError::Postgres(error) = error else {
+        return ReplayError::Unreachable(error.to_string());
+    };
+    unanswered(&error)
 }
 
 pub(super) fn unanswered(error: &tokio_postgres::Error) -> ReplayError {
