@@ -94,8 +94,8 @@ pub fn parse<T: Into<OsString>>(
         .expect("a command is required, and only these were declared");
     let task = (spec.task)(innermost).map_err(CliError::CommandLine)?;
     let sources = Sources::new(spec.command, options(spec.command, innermost));
-    match sources.config(env) {
-        Ok(config) => Ok(Invocation {
+    match sources.read(env) {
+        Ok((config, _)) => Ok(Invocation {
             command: spec.command,
             task,
             config,

@@ -9,17 +9,19 @@ mod file; // the TOML file as such texts
 mod resolve; // the second step: texts to the values below
 mod values; // what one value must look like
 mod properties; // librdkafka's: which are refused, which are secret
+mod effective; // what holds and who said so, for people
 mod secret; // a text that is never printed
-mod sources; // where a configuration comes from: to read it again, and to show it
+mod sources; // where a configuration comes from: to read it again
 pub mod template; // the settings as a TOML file: all of them, and those in effect
 
 #[cfg(test)]
 mod docs; // docs/configuration.md says what the table says
 
+pub use self::effective::{Effective, Held};
 pub use self::problem::ConfigError;
 pub use self::secret::Secret;
 pub use self::settings::Command;
-pub use self::sources::{Effective, Reading, Sources};
+pub use self::sources::{Reading, Sources};
 
 use crate::table::{Routes, TableName};
 use std::ffi::OsString;
@@ -54,6 +56,8 @@ pub struct Config {
     pub http_listen: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// All of it as it was typed, and where; secrets hidden.
+    pub effective: Effective,
 }
 
 impl Config {

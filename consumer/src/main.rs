@@ -57,7 +57,7 @@ async fn execute(invocation: Invocation) -> u8 {
         Task::OffsetsShow(options) => return offsets::show(config, options).await,
         Task::OffsetsSet(options) => return offsets::set(config, &options).await,
         Task::ConfigInit(options) => return print::init(&options),
-        Task::ConfigShow(options) => return print::show(options, &sources),
+        Task::ConfigShow(options) => return print::show(options, &config.effective),
         Task::Completions(options) => return print::completions(options),
         Task::Man(options) => return print::man(&options),
     };

@@ -149,9 +149,11 @@ impl Metrics {
     /// Counts what a committed batch held. `places`: where rows of its tables are counted; `phases` in the order fence, copy,
     /// dead letters, commit.
     pub fn batch_stored(&self, batch: &Batch, places: &[usize], phases: [f64; 4]) {
+        let mut rows = self.rows.lock().expect("not poisoned");
         for (table, place) in places.iter().enumerate() {
-            self.rows.lock().expect("not poisoned")[*place].1 += batch.rows(table) as u64;
+            rows[*place].1 += batch.rows(table) as u64;
         }
+        drop(rows);
         for (count, of_batch) in self.reasons.iter().zip(batch.reasons()) {
             count.increment(of_batch);
         }

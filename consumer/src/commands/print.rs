@@ -2,9 +2,9 @@
 //! manual pages. All are made from the command line and the table of settings.
 
 use crate::cli;
-use crate::config::{Effective, Sources, template};
+use crate::config::{Effective, template};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -83,34 +83,27 @@ pub fn init(options: &InitOptions) -> u8 {
 }
 
 /// Shows the configuration in effect.
-pub fn show(options: ShowOptions, sources: &Sources) -> u8 {
-    match sources.effective(|name| std::env::var_os(name)) {
-        Ok(effective) if options.json => {
-            let text = serde_json::to_string_pretty(&as_json(&effective)).expect("values are JSON");
-            print(format!("{text}\n").as_bytes())
-        }
-        Ok(effective) => print(template::show(&effective).as_bytes()),
-        Err(error) => {
-            complain(&error.to_string());
-            cli::EXIT_USAGE
-        }
+pub fn show(options: ShowOptions, effective: &Effective) -> u8 {
+    if options.json {
+        print(format!("{:#}\n", as_json(effective)).as_bytes())
+    } else {
+        print(template::show(effective).as_bytes())
     }
 }
 
-/// `{"NAME": {"values": ["…"], "from": ["option --topic"]}}`, in the order of the help.
-fn as_json(effective: &[Effective]) -> Value {
-    let settings = effective.iter().map(|it| {
-        let (values, places): (Vec<_>, Vec<_>) = it
-            .values
-            .iter()
-            .map(|(text, source)| (text.clone(), template::place(it.setting, source)))
-            .unzip();
-        (
-            it.setting.name.to_owned(),
-            json!({"values": values, "from": places, "hidden": it.hidden}),
-        )
-    });
-    Value::Object(settings.collect())
+/// `{"NAME": [{"value": "…", "from": "option --NAME"}]}`, in the order of the help; a setting that has several values has
+/// several of these.
+fn as_json(effective: &Effective) -> Value {
+    let mut settings = Map::new();
+    for held in effective.iter() {
+        let values = settings
+            .entry(held.setting.name)
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(values) = values {
+            values.push(json!({"value": held.value, "from": template::place(held)}));
+        }
+    }
+    Value::Object(settings)
 }
 
 /// Prints a shell's completions.

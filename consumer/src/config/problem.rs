@@ -17,6 +17,19 @@ pub enum Source {
     Default,
 }
 
+impl Source {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Source::CommandLine => "option",
+            Source::Environment => "variable",
+            Source::File(_) => "file",
+            Source::Default => "default",
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

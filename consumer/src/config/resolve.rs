@@ -6,8 +6,8 @@ use super::settings::{self, Default, SETTINGS, Setting};
 use super::typed::Typed;
 use super::values::{self, Parsed};
 use super::{
-    BatchConfig, Config, ConfigError, KafkaConfig, LogConfig, LogFormat, PostgresConfig, Route, Secret, file,
-    properties,
+    BatchConfig, Config, ConfigError, Effective, KafkaConfig, LogConfig, LogFormat, PostgresConfig, Route,
+    Secret, file, properties,
 };
 use std::path::Path;
 
@@ -44,6 +44,7 @@ impl Resolver<'_> {
         let workers = self.one("workers", |text| values::whole(text, 1, 256));
         let properties = self.properties();
         self.one_member_id_for_one_worker(workers, &properties);
+        let effective = Effective::of(self.typed);
         Config {
             kafka: KafkaConfig {
                 servers: self.one("kafka-servers", values::servers),
@@ -78,6 +79,7 @@ impl Resolver<'_> {
                 level: self.one("log-level", values::log_level),
                 format: self.optional::<LogFormat>("log-format", values::log_format),
             },
+            effective,
         }
     }
 
@@ -245,7 +247,7 @@ fn rank(source: &Source) -> u8 {
     }
 }
 
-fn defaults(setting: &Setting) -> &'static [&'static str] {
+pub(super) fn defaults(setting: &Setting) -> &'static [&'static str] {
     match setting.default {
         Default::Values(values) => values,
         Default::Unset(_) => &[],

@@ -3,7 +3,7 @@
 
 use super::problem::Source;
 use super::settings::{CONFIG, Default, Group, Kind, SETTINGS, Setting};
-use super::sources::Effective;
+use super::{Effective, Held};
 use std::fmt::Write as _;
 
 /// Lines are broken before this column.
@@ -71,62 +71,72 @@ fn line(setting: &Setting) -> String {
 
 /// The settings in effect, each with its place. What is hidden, and what is not set, is a comment.
 #[must_use]
-pub fn show(effective: &[Effective]) -> String {
+pub fn show(effective: &Effective) -> String {
     let mut text = String::new();
+    let all: Vec<&Held> = effective.iter().collect();
     let mut group = None;
-    for Effective {
-        setting,
-        values,
-        hidden,
-    } in effective
-    {
+    for held in all.chunk_by(|one, next| one.setting == next.setting) {
+        let setting = held[0].setting;
         if group != Some(setting.group) {
             let gap = if group.is_some() { "\n" } else { "" };
             writeln!(text, "{gap}# ---- {} ----", setting.group.heading()).expect("into memory");
             group = Some(setting.group);
         }
-        let name = setting.name;
-        // The file cannot name another one.
-        let comment = if *hidden || name == CONFIG { "# " } else { "" };
-        match (values.as_slice(), setting.kind) {
-            ([], _) => {
-                let meaning = match setting.default {
-                    Default::Unset(meaning) if !meaning.is_empty() => format!(": {meaning}"),
-                    _ => String::new(),
-                };
-                writeln!(text, "# {name} is not set{meaning}")
-            }
-            (values, Kind::Pairs) => {
-                let mut lines = String::new();
-                for (value, source) in values {
-                    writeln!(
-                        lines,
-                        "{comment}  {},  # {}",
-                        quoted(value),
-                        place(setting, source)
-                    )
-                    .expect("into memory");
-                }
-                writeln!(text, "{comment}{name} = [\n{lines}{comment}]")
-            }
-            ([(shown, source), ..], kind) => {
-                let shown = value(kind, shown);
-                writeln!(text, "{comment}{name} = {shown}  # {}", place(setting, source))
-            }
-        }
-        .expect("into memory");
+        text += &shown(setting, held);
     }
     text
 }
 
+fn shown(setting: &Setting, held: &[&Held]) -> String {
+    let name = setting.name;
+    if let [
+        Held {
+            value,
+            source: Source::Default,
+            ..
+        },
+    ] = held
+        && matches!(setting.default, Default::Unset(_))
+    {
+        let meaning = if value.is_empty() {
+            String::new()
+        } else {
+            format!(": {value}")
+        };
+        return format!("# {name} is not set{meaning}\n");
+    }
+    // A secret that is not shown, and the name of the file, which a file cannot hold.
+    let is_hidden = |held: &Held| setting.secret || held.value.ends_with("=***");
+    let comment = if name == CONFIG || held.iter().copied().any(is_hidden) {
+        "# "
+    } else {
+        ""
+    };
+    match held {
+        [only] if setting.kind != Kind::Pairs => {
+            let shown = value(setting.kind, &only.value);
+            format!("{comment}{name} = {shown}  # {}\n", place(only))
+        }
+        pairs => {
+            let mut lines = format!("{comment}{name} = [\n");
+            for pair in pairs {
+                writeln!(lines, "{comment}  {},  # {}", quoted(&pair.value), place(pair))
+                    .expect("into memory");
+            }
+            lines + comment + "]\n"
+        }
+    }
+}
+
 /// Where a value was given, by name.
 #[must_use]
-pub fn place(setting: &Setting, source: &Source) -> String {
-    match (source, setting.env) {
-        (Source::CommandLine, _) => format!("option --{}", setting.name),
-        (Source::Environment, Some(env)) => format!("variable {env}"),
-        (Source::File(path), _) => format!("file {}", path.escape_debug()),
-        _ => "default".to_owned(),
+pub fn place(held: &Held) -> String {
+    let word = held.source.as_str();
+    match (&held.source, held.setting.env) {
+        (Source::CommandLine, _) => format!("{word} --{}", held.setting.name),
+        (Source::Environment, Some(env)) => format!("{word} {env}"),
+        (Source::File(path), _) => format!("{word} {}", path.escape_debug()),
+        _ => word.to_owned(),
     }
 }
 
@@ -174,7 +184,7 @@ fn wrapped(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::config::settings::setting;
-    use crate::config::{Command, Config, Sources};
+    use crate::config::{Command, Config, PostgresConfig};
     use std::ffi::OsString;
     use std::io::Write as _;
 
@@ -183,6 +193,12 @@ mod tests {
         file.write_all(text.as_bytes()).expect("written");
         let option = (setting(CONFIG), file.path().into());
         Config::resolve(Command::Consume, vec![option], |_| None::<OsString>)
+    }
+
+    /// But for the places of its values, which are others.
+    fn expect_same(mut found: Config, wanted: &Config) {
+        found.effective = wanted.effective.clone();
+        assert_eq!(found, *wanted);
     }
 
     fn defaults() -> Config {
@@ -201,15 +217,15 @@ mod tests {
 
     #[test]
     fn the_template_is_a_file_that_changes_nothing() {
-        assert_eq!(config_of(&template()).expect("valid"), defaults());
+        expect_same(config_of(&template()).expect("valid"), &defaults());
     }
 
     #[test]
     fn with_every_default_uncommented_it_still_changes_nothing() {
         let text = uncommented();
-        assert_eq!(
+        expect_same(
             config_of(&text).unwrap_or_else(|error| panic!("{error}\n{text}")),
-            defaults()
+            &defaults(),
         );
         let set = text
             .lines()
@@ -259,14 +275,21 @@ mod tests {
             (setting("kafka-property"), OsString::from("client.id=a\\\"b")),
         ];
         let env = |name: &str| (name == "WORKERS").then_some("3");
-        let sources = Sources::new(Command::ShowConfig, options.clone());
-        let text = show(&sources.effective(env).expect("valid"));
+        let wanted = Config::resolve(Command::ShowConfig, options, env).expect("valid");
+        let text = show(&wanted.effective);
         assert!(!text.contains("hunter2"), "{text}");
-        assert!(text.contains("workers = 3  # variable WORKERS"), "{text}");
-        assert!(text.contains("# duration is not set: without end"), "{text}");
+        for line in [
+            "workers = 3  # variable WORKERS",
+            "# duration is not set: without end",
+            "# postgres-password = \"***\"  # option --postgres-password",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
         let again = config_of(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let mut wanted = sources.config(env).expect("valid");
-        wanted.postgres.password = again.postgres.password.clone();
-        assert_eq!(again, wanted);
+        let postgres = PostgresConfig {
+            password: again.postgres.password.clone(),
+            ..wanted.postgres.clone()
+        };
+        expect_same(again, &Config { postgres, ..wanted });
     }
 }

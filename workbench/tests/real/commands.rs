@@ -4,13 +4,15 @@ mod replay; // dead letters become rows once, whatever happens
 mod audit; // the sums agree, or it is said which don't
 mod offsets; // set while nobody consumes, and at no other time
 mod status; // where a group stands
+mod privileges; // as much as is documented, and no more
 mod printed; // configuration, completions, manual pages
 mod reload; // routes and log level without a restart
 
-use crate::consumer::{Consumer, query};
+use crate::consumer::{Consumer, PATIENCE, count, query};
 use crate::shared::{Scene, kafka, postgres};
 use serde_json::Value;
 use std::ops::Range;
+use workbench::services::wait_until;
 
 /// A command run to its end: its exit code, and all that it said.
 fn run(scene: &Scene, arguments: &[&str]) -> (i32, String) {
@@ -45,6 +47,17 @@ fn execute(scene: &Scene, sql: &str) {
     postgres()
         .execute(&scene.database, sql)
         .unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// Waits until so many messages are rows or dead letters.
+fn settled(scene: &Scene, consumer: &Consumer, messages: u64) {
+    let found = || count(scene, postgres());
+    assert!(
+        wait_until(PATIENCE, || found().settled() >= messages),
+        "{:?} of {messages}\n{}",
+        found(),
+        consumer.text()
+    );
 }
 
 /// The counts of the group: stored, dead-lettered.

@@ -135,6 +135,13 @@ fn members_of_the_new_group_protocol_are_noticed_too() {
     let consumer = Consumer::start(&scene, &["--kafka-property", "group.protocol=consumer"]);
     expect_settled(&scene, postgres(), &consumer, 100);
     expect_refusal(&scene, &["--to", "earliest", "--yes"], "is live");
+    // Kafka does not tell this client who they are.
+    let (code, seen) = ask(&scene, &["status", "--json"]);
+    assert_eq!(
+        (code, &seen["members"]),
+        (0, &serde_json::Value::Null),
+        "{seen:#}"
+    );
     consumer.stop();
     set(&scene, &["--to", "earliest"]);
     assert_eq!(number(&scene, "SELECT next_offset FROM consumer_offsets"), 0);

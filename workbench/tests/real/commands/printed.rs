@@ -75,7 +75,7 @@ fn the_effective_configuration_names_the_place_of_each_value_and_hides_secrets()
     let json = said(&[&arguments[..], &["--json"]].concat(), &variables);
     assert!(!json.contains("hunter2"), "{json}");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(json["workers"]["from"][0], "variable WORKERS", "{json:#}");
+    assert_eq!(json["workers"][0]["from"], "variable WORKERS", "{json:#}");
     let mistake = program(&["config", "show"], &[("WORKERS", "many")]);
     assert_eq!(mistake.status.code(), Some(64));
 }

@@ -1,9 +1,9 @@
 //! SIGHUP takes over routes and the log's level under load, all or nothing, and names what takes a restart.
 
-use super::{GPU_TABLE, ask, execute, gpu_events, number};
-use crate::consumer::{Consumer, PATIENCE, count, load, while_load_flows};
+use super::{GPU_TABLE, ask, execute, gpu_events, number, settled};
+use crate::consumer::{Consumer, PATIENCE, load, while_load_flows};
 use crate::contract::send;
-use crate::shared::{Scene, postgres};
+use crate::shared::Scene;
 use std::fs;
 use workbench::generator::Settings;
 use workbench::services::process::Signal;
@@ -81,13 +81,7 @@ fn a_route_and_the_log_level_are_taken_over_under_load_and_a_mistake_changes_not
         assert!(wait_until(PATIENCE, debug), "{}", consumer.text());
     });
     let all = sent.produced + all_gpu;
-    let settled = wait_until(PATIENCE, || count(&scene, postgres()).settled() >= all);
-    assert!(
-        settled,
-        "{:?} of {all}\n{}",
-        count(&scene, postgres()),
-        consumer.text()
-    );
+    settled(&scene, &consumer, all);
 
     // Once more, under load, back and forth: a batch is decided on as a whole, so that each message is one thing.
     let sent_again = while_load_flows(
@@ -109,13 +103,7 @@ fn a_route_and_the_log_level_are_taken_over_under_load_and_a_mistake_changes_not
         },
     );
     let all = all + 600 + sent_again.produced;
-    let settled = wait_until(PATIENCE, || count(&scene, postgres()).settled() >= all);
-    assert!(
-        settled,
-        "{:?} of {all}\n{}",
-        count(&scene, postgres()),
-        consumer.text()
-    );
+    settled(&scene, &consumer, all);
     let (code, audit) = ask(&scene, &["audit", "--json", "--route", "gpu_metric=gpu_metrics"]);
     assert_eq!((code, &audit["consumed"]), (0, &all.into()), "{audit:#}");
     let lines = consumer.stop();

@@ -1,22 +1,13 @@
 //! Dead letters become rows exactly once: beside a consumer, after a SIGKILL, and only those that are the group's.
 
-use super::{GPU_ROUTE, GPU_TABLE, ask, counts, execute, gpu_events, number, run};
-use crate::consumer::{Consumer, PATIENCE, count, load, migrate_with_coordinates, while_load_flows};
+use super::{GPU_ROUTE, GPU_TABLE, ask, counts, execute, gpu_events, number, run, settled};
+use crate::consumer::{Consumer, PATIENCE, load, migrate_with_coordinates, while_load_flows};
 use crate::contract::send;
 use crate::shared::{Scene, kafka, postgres};
 use std::thread;
 use std::time::Duration;
+use workbench::services::Proxy;
 use workbench::services::proxy::{Lost, Point};
-use workbench::services::{Proxy, wait_until};
-
-fn settled(scene: &Scene, consumer: &Consumer, messages: u64) {
-    assert!(
-        wait_until(PATIENCE, || count(scene, postgres()).settled() >= messages),
-        "{:?}\n{}",
-        count(scene, postgres()),
-        consumer.text()
-    );
-}
 
 #[test]
 fn dead_letters_are_stored_once_they_have_a_table_and_the_counts_follow() {
