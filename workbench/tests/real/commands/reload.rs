@@ -3,11 +3,14 @@
 use super::{GPU_TABLE, ask, execute, gpu_events, number, settled};
 use crate::consumer::{Consumer, PATIENCE, load, while_load_flows};
 use crate::contract::send;
-use crate::shared::Scene;
+use crate::shared::{Scene, storage_consumer};
 use std::fs;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 use workbench::generator::Settings;
 use workbench::services::process::Signal;
-use workbench::services::wait_until;
+use workbench::services::{ports, wait_until};
 
 fn rows(scene: &Scene) -> i64 {
     number(scene, "SELECT count(*) FROM gpu_metrics")
@@ -109,4 +112,29 @@ fn a_route_and_the_log_level_are_taken_over_under_load_and_a_mistake_changes_not
     let lines = consumer.stop();
     let last = crate::consumer::last_statistics(&lines);
     assert_eq!(last["gpu_metrics"], rows(&scene), "{last:?}");
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_program_as_it_always_did() {
+    let port = ports::free_port().expect("a free port");
+    let program = storage_consumer();
+    // Without servers it waits; should the test fail, it ends by itself.
+    let line = format!(
+        "exec {} consume --http-listen 127.0.0.1:{port} --kafka-servers 127.0.0.1:1 --postgres-port 1 --duration 60",
+        program.display()
+    );
+    let mut terminal = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("script, of util-linux, is there");
+    let answers = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    assert!(wait_until(PATIENCE, answers), "it has not started");
+    terminal.kill().expect("it runs");
+    terminal.wait().expect("it has ended");
+    assert!(
+        wait_until(Duration::from_secs(30), || !answers()),
+        "it goes on without its terminal"
+    );
 }
