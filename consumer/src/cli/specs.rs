@@ -169,12 +169,12 @@ Examples:
   storage-consumer status --watch
   storage-consumer status --json | jq '.lag_messages'
 
-Exit codes: 0 all is shown and somebody consumes; 1 messages wait and nobody consumes, or a stored offset is not in its log;
+Exit codes: 0 all is shown and somebody consumes; 1 messages wait and nobody consumes, or a stored offset is not in its log; \
 69 Kafka or PostgreSQL can't be reached.";
 
 const REPLAY_EXAMPLES: &str = "\
-Each dead letter is decoded and encoded as if it had just arrived; its row is stored, the dead letter deleted and the group's
-count moved, in one transaction a batch: a crash neither loses nor doubles anything, and a consumer may run meanwhile. What is
+Each dead letter is decoded and encoded as if it had just arrived; its row is stored, the dead letter deleted and the group's \
+count moved, in one transaction a batch: a crash neither loses nor doubles anything, and a consumer may run meanwhile. What is \
 refused again stays, with its new reason.
 
 Examples:
@@ -185,11 +185,11 @@ Examples:
   After a table or a route was added
     storage-consumer replay --reason unknown_type --route gpu_metric=gpu_metrics --yes
 
-Exit codes: 0 all that was selected is stored; 1 some was refused again, or the work ended early; 69 PostgreSQL can't be
+Exit codes: 0 all that was selected is stored; 1 some was refused again, or the work ended early; 69 PostgreSQL can't be \
 reached.";
 
 const AUDIT_EXAMPLES: &str = "\
-Counts in one snapshot, so a consumer may run meanwhile. Where a table has the columns kafka_partition and kafka_offset, its rows
+Counts in one snapshot, so a consumer may run meanwhile. Where a table has the columns kafka_partition and kafka_offset, its rows \
 are held to the counts of each partition, and none may be there twice.
 
 Examples:
@@ -209,5 +209,5 @@ Examples:
   From a moment on, in one partition
     storage-consumer offsets set --to 2026-01-15T10:30:00Z --partition 3
 
-Exit codes: 0 set, or nothing to set; 1 refused (members are in the group, an offset is outside of the log, the question was
+Exit codes: 0 set, or nothing to set; 1 refused (members are in the group, an offset is outside of the log, the question was \
 answered with no); 69 Kafka or PostgreSQL can't be reached.";

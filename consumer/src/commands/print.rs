@@ -171,9 +171,12 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let name = file_name(command);
     clap_mangen::Man::new(command.clone())
         .title(name.to_uppercase())
+        .source(format!("{} {}", cli::PROGRAM, env!("CARGO_PKG_VERSION")))
         .manual("User Commands")
         .render(&mut text)?;
-    Ok(text)
+    // What follows the options is their examples, and what else is to be known.
+    let text = String::from_utf8_lossy(&text).replace(".SH EXTRA\n", ".SH EXAMPLES\n");
+    Ok(text.into_bytes())
 }
 
 /// To standard output. A reader that has closed it has seen enough.

@@ -32,11 +32,14 @@ pub fn check_properties(kafka: &KafkaConfig) -> Result<(), String> {
 /// Kafka, and nothing that makes it join.
 #[must_use]
 pub fn onlooker(kafka: &KafkaConfig) -> ClientConfig {
-    const OF_MEMBERS: [&str; 4] = [
+    const OF_MEMBERS: [&str; 7] = [
         "group.instance.id",
         "group.protocol",
+        "group.remote.assignor",
         "partition.assignment.strategy",
         "session.timeout.ms",
+        "heartbeat.interval.ms",
+        "max.poll.interval.ms",
     ];
     let mut properties = ClientConfig::new();
     for (key, value) in &kafka.properties {

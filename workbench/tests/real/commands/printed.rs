@@ -150,7 +150,9 @@ fn each_command_has_a_manual_page() {
         fs::read_to_string(folder.path().join("storage-consumer-offsets-set.1")).expect("the page")
     );
     assert!(
-        page.contains(".TH STORAGE-CONSUMER-OFFSETS-SET 1") && page.contains("2026\\-01\\-15T10:30:00Z"),
+        page.contains(".TH STORAGE-CONSUMER-OFFSETS-SET 1")
+            && page.contains(".SH EXAMPLES")
+            && page.contains("2026\\-01\\-15T10:30:00Z"),
         "{page}"
     );
     assert_eq!(program(&["man", "nothing"], &[]).status.code(), Some(64));
