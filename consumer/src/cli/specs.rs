@@ -186,7 +186,7 @@ Examples:
     storage-consumer replay --reason unknown_type --route gpu_metric=gpu_metrics --yes
 
 Exit codes: 0 all that was selected is stored; 1 some was refused again, or the work ended early; 69 PostgreSQL can't be \
-reached.";
+reached; 130 interrupted.";
 
 const AUDIT_EXAMPLES: &str = "\
 Counts in one snapshot, so a consumer may run meanwhile. Where a table has the columns kafka_partition and kafka_offset, its rows \

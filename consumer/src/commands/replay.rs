@@ -13,6 +13,13 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+/// Ctrl-C. Of a transaction whose COMMIT was on its way nobody has waited for the answer.
+const INTERRUPTED: &str =
+    "interrupted: what is counted here is done, and what was under way is perhaps; start again for the rest";
+
+/// As a shell tells the end by SIGINT.
+const EXIT_INTERRUPTED: u8 = 130;
+
 /// What `replay` takes. What is given holds together: `--reason R --since T` is both.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[group(skip)]
@@ -113,15 +120,20 @@ async fn replay(config: Config, options: &Options) -> Result<u8, Trouble> {
     let partitions: BTreeSet<Partition> = plan.iter().map(|selected| selected.partition).collect();
     let bar = progress(taken);
     let mut sums = Sums::default();
-    let ended = replay
-        .run(&partitions, taken, options.dry_run, |so_far| {
-            bar.set_position(so_far.all_stored() + so_far.all_refused());
-            sums = so_far.clone();
-        })
-        .await;
+    let tell = |so_far: &Sums| {
+        bar.set_position(so_far.all_stored() + so_far.all_refused());
+        sums = so_far.clone();
+    };
+    let ended = tokio::select! {
+        ended = replay.run(&partitions, taken, options.dry_run, tell) => Some(ended),
+        _ = tokio::signal::ctrl_c() => None,
+    };
     bar.finish_and_clear();
     if options.json {
-        let ended_early = ended.as_ref().err().map(ToString::to_string);
+        let ended_early = match &ended {
+            None => Some(INTERRUPTED.to_owned()),
+            Some(ended) => ended.as_ref().err().map(ToString::to_string),
+        };
         let answer = json!({
             "selected": selected,
             "dry_run": options.dry_run,
@@ -133,8 +145,16 @@ async fn replay(config: Config, options: &Options) -> Result<u8, Trouble> {
     } else {
         say(&sums_table(paper, &sums, options.dry_run));
     }
-    ended?;
-    Ok(u8::from(sums.all_refused() > 0))
+    match ended {
+        None => {
+            terminal::complain(INTERRUPTED);
+            Ok(EXIT_INTERRUPTED)
+        }
+        Some(ended) => {
+            ended?;
+            Ok(u8::from(sums.all_refused() > 0))
+        }
+    }
 }
 
 fn plan_table(paper: Paper, plan: &[Selected]) -> String {

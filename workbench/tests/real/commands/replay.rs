@@ -7,6 +7,7 @@ use crate::shared::{Scene, kafka, postgres};
 use std::thread;
 use std::time::Duration;
 use workbench::services::Proxy;
+use workbench::services::process::Signal;
 use workbench::services::proxy::{Lost, Point};
 
 #[test]
@@ -113,7 +114,13 @@ fn a_replay_that_is_killed_again_and_again_beside_a_consumer_loses_and_doubles_n
                 break;
             }
             killed += 1;
-            replay.kill();
+            if attempt % 3 == 2 {
+                replay.signal(Signal::INT);
+                let code = replay.wait().code();
+                assert!([None, Some(0), Some(130)].contains(&code), "{}", replay.text());
+            } else {
+                replay.kill();
+            }
         }
     });
     let (_, text) = run(&scene, &["replay", "--all", "--yes", GPU_ROUTE[0], GPU_ROUTE[1]]);
