@@ -5,8 +5,10 @@
 
 mod error; // why it ends early
 mod part; // one transaction
+mod sums; // what is selected, and what became of it
 
 pub use self::error::ReplayError;
+pub use self::sums::{Selected, Selection, Sums};
 
 use self::error::{of_catalog, of_interruption, unanswered, unreachable};
 use self::part::{Halt, Letter, Part};
@@ -22,7 +24,7 @@ use crate::retry::Backoff;
 use crate::schema::{self, StartError};
 use crate::table::catalog;
 use crate::table::{Coordinates, Routes, SharedTables, TableName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 use tokio_postgres::types::ToSql;
 
@@ -33,68 +35,6 @@ const MOST_BYTES: i64 = 8 << 20;
 
 /// A server that is out of reach for so long ends the replay; what is stored by then stays.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
-
-/// Which dead letters are replayed: those that are all of this.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Of this partition.
-    pub partition: Option<Partition>,
-    /// At this offset.
-    pub offset: Option<Offset>,
-    /// Refused for this reason.
-    pub reason: Option<Reason>,
-    /// Refused at this moment or later.
-    pub since: Option<SystemTime>,
-}
-
-/// Dead letters that are selected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selected {
-    /// Their partition.
-    pub partition: Partition,
-    /// Why they were refused, as stored.
-    pub reason: String,
-    /// How many they are.
-    pub count: u64,
-}
-
-/// What became of dead letters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Rows that were stored, by table.
-    pub stored: BTreeMap<String, u64>,
-    /// Those that were refused again, by reason.
-    pub refused: BTreeMap<&'static str, u64>,
-}
-
-impl Sums {
-    /// All rows that were stored.
-    #[must_use]
-    pub fn all_stored(&self) -> u64 {
-        self.stored.values().sum()
-    }
-
-    /// All that were refused again.
-    #[must_use]
-    pub fn all_refused(&self) -> u64 {
-        self.refused.values().sum()
-    }
-
-    fn add(&mut self, batch: &Batch, tables: &[String]) {
-        for (table, name) in tables
-            .iter()
-            .enumerate()
-            .filter(|(table, _)| batch.rows(*table) > 0)
-        {
-            *self.stored.entry(name.clone()).or_default() += batch.rows(table) as u64;
-        }
-        for (reason, count) in Reason::ALL.into_iter().zip(batch.reasons()) {
-            if count > 0 {
-                *self.refused.entry(reason.as_str()).or_default() += count;
-            }
-        }
-    }
-}
 
 /// A replay of one group's dead letters of one topic.
 pub struct Replay {
@@ -238,6 +178,15 @@ impl Replay {
                 }
                 Err(Halt::Interruption(interruption) | Halt::InDoubt(_, interruption)) => interruption,
             };
+            let code = match &interruption {
+                Interruption::Postgres(error) | Interruption::Refused { error, .. } => error.code(),
+                _ => None,
+            };
+            let unharmed = matches!(interruption, Interruption::TableChanged | Interruption::Outdated);
+            if !unharmed && !code.is_some_and(postgres::session_survives) {
+                // A silent connection may even wake up: never use it again.
+                self.session = None;
+            }
             self.rollback().await;
             match &interruption {
                 Interruption::TableChanged | Interruption::Outdated => self.read_tables().await?,

@@ -136,11 +136,11 @@ fn a_replay_that_is_killed_again_and_again_beside_a_consumer_loses_and_doubles_n
 }
 
 #[test]
-fn a_commit_whose_answer_is_lost_and_a_letter_that_is_repaired_meanwhile_are_stored_once() {
+fn whatever_the_network_does_and_whoever_repairs_a_letter_meanwhile_each_is_stored_once() {
     let scene = Scene::new("replay_lost", 1);
-    send(&scene, &gpu_events(0..300));
+    send(&scene, &gpu_events(0..600));
     let consumer = Consumer::start(&scene, &[]);
-    settled(&scene, &consumer, 300);
+    settled(&scene, &consumer, 600);
     execute(&scene, GPU_TABLE);
     let proxy = Proxy::start(postgres().port()).expect("a proxy");
     let launch = |arguments: &[&str]| {
@@ -159,23 +159,33 @@ fn a_commit_whose_answer_is_lost_and_a_letter_that_is_repaired_meanwhile_are_sto
     for (lost, times) in [(Lost::Answer, 1i64), (Lost::Request, 2)] {
         proxy.lose_commit(lost);
         expect(launch(&["--all", "--limit", "100"]), 100);
-        let done = (100 * times, 300 - 100 * times);
-        assert_eq!(
-            (proxy.counts().commits_lost, counts(&scene)),
-            (times.unsigned_abs(), done)
-        );
+        assert_eq!(proxy.counts().commits_lost, times.unsigned_abs());
+        assert_eq!(counts(&scene), (100 * times, 600 - 100 * times));
+    }
+    for (point, times) in [
+        (Point::AfterFence, 3i64),
+        (Point::InCopy, 4),
+        (Point::BeforeCommit, 5),
+    ] {
+        proxy.hold_at(point);
+        let replay = launch(&["--all", "--limit", "100"]);
+        assert!(proxy.wait_held(PATIENCE), "{}", replay.text());
+        proxy.cut();
+        proxy.release();
+        expect(replay, 100);
+        assert_eq!(counts(&scene), (100 * times, 600 - 100 * times));
     }
     proxy.hold_at(Point::AfterFence);
     let replay = launch(&["--all"]);
     assert!(proxy.wait_held(PATIENCE), "{}", replay.text());
-    let repair = "UPDATE dead_letters SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '299', '-299'), 'UTF8')
-                  WHERE \"offset\" = 299";
+    let repair = "UPDATE dead_letters SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '599', '-599'), 'UTF8')
+                  WHERE \"offset\" = 599";
     execute(&scene, repair);
     proxy.release();
     expect(replay, 100);
-    assert_eq!(counts(&scene), (300, 0));
-    let rows = "SELECT count(*) * 1000 - count(*) FILTER (WHERE serial = -299) FROM gpu_metrics";
-    assert_eq!(number(&scene, rows), 299_999);
+    assert_eq!(counts(&scene), (600, 0));
+    let rows = "SELECT count(*) * 1000 - count(*) FILTER (WHERE serial = -599) FROM gpu_metrics";
+    assert_eq!(number(&scene, rows), 599_999);
     consumer.stop();
 }
 
