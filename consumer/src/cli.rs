@@ -1,27 +1,37 @@
-//! Owns the command line: its commands, their help and their exit codes. The options themselves come from the
-//! table of settings; what their values mean is `config`'s business.
+//! Owns the command line: its commands, their help and their exit codes. The options that several commands take come from
+//! the table of settings; what a single command takes beside them, its own module says (`commands`).
+
+mod specs; // the commands: their names, help and examples
 
 pub use crate::config::Command;
 
+use self::specs::{COMMANDS, FAMILIES, Spec};
+use crate::commands::Task;
 use crate::config::settings::{Group, Kind, SETTINGS, Setting};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Sources};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
-use std::mem::discriminant;
 
 /// The exit code of a mistake in the command line or in the configuration (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
 
+/// The program's name.
+pub const PROGRAM: &str = "storage-consumer";
+
 /// What the program was asked to do, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// What to do.
+    /// Which settings it takes.
     pub command: Command,
+    /// What to do.
+    pub task: Task,
     /// How.
     pub config: Config,
+    /// Where that comes from.
+    pub sources: Sources,
 }
 
 /// Why there is nothing to do.
@@ -29,8 +39,8 @@ pub struct Invocation {
 pub enum CliError {
     /// Help, version, or a command line that cannot be understood.
     CommandLine(clap::Error),
-    /// Mistakes in the configuration.
-    Config(Command, ConfigError),
+    /// Mistakes in the configuration of the command of this name.
+    Config(String, ConfigError),
 }
 
 impl CliError {
@@ -57,12 +67,8 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CliError::CommandLine(error) => write!(f, "{}", error.render()),
-            CliError::Config(command, error) => {
-                let name = spec(*command).name;
-                write!(
-                    f,
-                    "{error}\n\nFor all options, try 'storage-consumer {name} --help'."
-                )
+            CliError::Config(name, error) => {
+                write!(f, "{error}\n\nFor all options, try '{PROGRAM} {name} --help'.")
             }
         }
     }
@@ -76,21 +82,27 @@ pub fn parse<T: Into<OsString>>(
     let matches = app()
         .try_get_matches_from(args)
         .map_err(|error| CliError::CommandLine(discreet(error)))?;
-    let (name, matches) = matches.subcommand().expect("a command is required");
-    let command = COMMANDS
+    let mut words = Vec::new();
+    let mut innermost = &matches;
+    while let Some((name, matches)) = innermost.subcommand() {
+        words.push(name);
+        innermost = matches;
+    }
+    let spec = COMMANDS
         .iter()
-        .find(|spec| spec.name == name)
-        .expect("only these were declared")
-        .command;
-    let command = match command {
-        Command::Healthcheck { .. } => Command::Healthcheck {
-            live: matches.get_flag(LIVE),
-        },
-        command => command,
-    };
-    Config::resolve(command, options(command, matches), env)
-        .map(|config| Invocation { command, config })
-        .map_err(|error| CliError::Config(command, error))
+        .find(|spec| spec.words == words)
+        .expect("a command is required, and only these were declared");
+    let task = (spec.task)(innermost).map_err(CliError::CommandLine)?;
+    let sources = Sources::new(spec.command, options(spec.command, innermost));
+    match sources.read(env) {
+        Ok((config, _)) => Ok(Invocation {
+            command: spec.command,
+            task,
+            config,
+            sources,
+        }),
+        Err(error) => Err(CliError::Config(words.join(" "), error)),
+    }
 }
 
 /// A word that belongs to no option may be the rest of a secret with a space in it: it is not repeated.
@@ -120,102 +132,61 @@ fn options(command: Command, matches: &ArgMatches) -> Vec<(&'static Setting, OsS
     options
 }
 
-struct Spec {
-    command: Command,
-    name: &'static str,
-    about: &'static str,
-    after: &'static str,
-}
-
-static COMMANDS: [Spec; 4] = [
-    Spec {
-        command: Command::Consume,
-        name: "consume",
-        about: "Move events from the Kafka topic into their PostgreSQL tables, each exactly once",
-        after: CONSUME_EXAMPLES,
-    },
-    Spec {
-        command: Command::Migrate,
-        name: "migrate",
-        about: "Create the tables, or bring them up to date, and end",
-        after: "Tables that exist already are taken as they are. `consume` does the same at its start, unless \
-                --no-migrate is given.",
-    },
-    Spec {
-        command: Command::Check,
-        name: "check",
-        about: "Say whether `consume` could run with these options: servers, permissions, tables",
-        after: "Takes every option of `consume`, so that the same command line and environment can be checked. \
-                Changes nothing.",
-    },
-    Spec {
-        command: Command::Healthcheck { live: false },
-        name: "healthcheck",
-        about: "Ask the running consumer on this machine whether it is ready: exit code 0, or 1 and the reasons",
-        after: HEALTHCHECK_EXAMPLES,
-    },
-];
-
-/// The one option that is no setting.
-const LIVE: &str = "live";
-
-const HEALTHCHECK_EXAMPLES: &str = "\
-Examples:
-  In a Dockerfile, beside a consumer that is told where to listen by HTTP_LISTEN
-    HEALTHCHECK CMD [\"storage-consumer\", \"healthcheck\"]
-  Should it be started again?
-    storage-consumer healthcheck --live
-
-It looks for --http-listen where `consume` does: option, variable, file. An address that stands for all of the \
-machine's (0.0.0.0, ::) is asked on loopback.";
-
-const CONSUME_EXAMPLES: &str = "\
-Examples:
-  High throughput
-    storage-consumer consume --batch-size 500 --commit-interval 10.0 --max-poll-records 1000
-  Low latency
-    storage-consumer consume --batch-size 50 --commit-interval 1.0
-  Debugging: every step, for what arrives from now on
-    storage-consumer consume --log-level DEBUG --offset-reset latest
-
-An option comes before its environment variable, the variable before the file of --config.";
-
-fn spec(command: Command) -> &'static Spec {
-    COMMANDS
-        .iter()
-        .find(|spec| discriminant(&spec.command) == discriminant(&command))
-        .expect("every command is in the list")
-}
-
-fn app() -> clap::Command {
-    clap::Command::new("storage-consumer")
+/// The whole command line, as clap has it. `words`: values that are one of a few words are told to clap, which a shell's
+/// completions are made from; otherwise each is taken as typed, so that every mistake is told together with the others.
+fn line(words: bool) -> clap::Command {
+    let app = clap::Command::new(PROGRAM)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Moves metric events from a Kafka topic into PostgreSQL tables, each event exactly once")
         .max_term_width(110)
         .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommands(COMMANDS.iter().map(subcommand))
+        .arg_required_else_help(true);
+    COMMANDS.iter().fold(app, |app, spec| match spec.words {
+        [family, _] if app.find_subcommand(family).is_none() => {
+            let about = FAMILIES.iter().find(|(name, _)| name == family);
+            let (_, about) = about.expect("each family says what it is");
+            let members = COMMANDS.iter().filter(|other| other.words.starts_with(&[family]));
+            app.subcommand(
+                clap::Command::new(*family)
+                    .about(*about)
+                    .subcommand_required(true)
+                    .arg_required_else_help(true)
+                    .subcommands(members.map(|spec| subcommand(spec, words))),
+            )
+        }
+        [_, _] => app,
+        _ => app.subcommand(subcommand(spec, words)),
+    })
 }
 
-fn subcommand(spec: &'static Spec) -> clap::Command {
+/// As it is parsed.
+fn app() -> clap::Command {
+    line(false)
+}
+
+/// As completions and manual pages are made from it.
+#[must_use]
+pub fn documented() -> clap::Command {
+    line(true)
+}
+
+fn subcommand(spec: &'static Spec, words: bool) -> clap::Command {
     let groups = Group::ALL
         .iter()
         .flat_map(|group| SETTINGS.iter().filter(|it| it.group == *group));
-    let live = Arg::new(LIVE)
-        .long(LIVE)
-        .help("Ask whether it is alive, in place of whether it is ready")
-        .action(ArgAction::SetTrue);
-    let own = matches!(spec.command, Command::Healthcheck { .. }).then_some(live);
-    clap::Command::new(spec.name)
+    let command = (spec.own)(clap::Command::new(*spec.words.last().expect("a name")))
         .about(spec.about)
         .after_help(spec.after)
         // As with most programs, a later option replaces an earlier one: wrappers append to a line that they don't own.
-        .args_override_self(true)
-        .args(groups.filter(|setting| setting.concerns(spec.command)).map(arg))
-        .args(own)
+        .args_override_self(true);
+    command.args(
+        groups
+            .filter(|setting| setting.concerns(spec.command))
+            .map(|setting| arg(setting, words)),
+    )
 }
 
-fn arg(setting: &'static Setting) -> Arg {
+fn arg(setting: &'static Setting, words: bool) -> Arg {
     let arg = Arg::new(setting.name)
         .long(setting.name)
         .help(help(setting))
@@ -228,9 +199,20 @@ fn arg(setting: &'static Setting) -> Arg {
     } else {
         ArgAction::Set
     };
-    arg.action(action)
-        .value_name(setting.value)
-        // Everything is taken as typed here, so that every mistake is told together with the others.
+    let arg = arg.action(action).value_name(setting.value);
+    let choices: Vec<&str> = setting.value.split('|').collect();
+    let is_choice = choices.len() > 1
+        && choices
+            .iter()
+            .all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
+    if words && is_choice {
+        return arg.value_parser(choices).hide_possible_values(true);
+    }
+    let hint = match setting.value {
+        "FILE" | "PATH" => ValueHint::FilePath,
+        _ => ValueHint::Other,
+    };
+    arg.value_hint(hint)
         .value_parser(value_parser!(OsString))
         .allow_negative_numbers(true)
 }

@@ -1,6 +1,7 @@
 //! Owns the configuration: first as typed (command line, environment, file: `typed`, `file`), then validated
 //! (`resolve`). All mistakes are told at once, before anything is opened. Each stage gets its own section.
 
+mod command; // the commands that take settings
 pub mod settings; // the one table that everything is made from
 pub mod problem; // a mistake, and how it is told
 mod typed; // the first step: texts and their sources
@@ -13,6 +14,8 @@ mod secret; // a text that is never printed
 mod url; // PostgreSQL's URL as the settings that it stands for
 mod password; // where PostgreSQL's password comes from
 mod tls; // how far the connection to PostgreSQL is trusted
+mod sources; // where a configuration comes from: to read it again
+pub mod template; // the settings as a TOML file: all of them, and those in effect
 
 #[cfg(test)]
 mod docs; // docs/configuration.md says what the table says
@@ -22,6 +25,7 @@ pub use self::password::Password;
 pub use self::problem::ConfigError;
 pub use self::secret::Secret;
 pub use self::settings::Command;
+pub use self::sources::{Reading, Sources};
 pub use self::tls::{PostgresTls, RootCertificates, SslMode};
 
 use self::password::Login;

@@ -11,8 +11,8 @@ pub mod table; // a table as its columns: where each value comes from; routes
 pub mod pipeline; // the path of an event, from Kafka's bytes to PostgreSQL's
 pub mod postgres; // connections; SQLSTATE → what follows
 pub mod schema; // migrations; the database at the start
-pub mod check; // the answer to `storage-consumer check`
-pub mod healthcheck; // the answer to `storage-consumer healthcheck`
+pub mod commands; // what people and scripts ask for beside the main job
+pub mod reload; // what SIGHUP does to the main job
 pub mod retry; // the pace of attempts
 pub mod metrics; // what was counted and measured
 pub mod health; // alive, ready, and why not

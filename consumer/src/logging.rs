@@ -12,12 +12,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::sync::OnceLock;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging for the whole process. Only the first call counts.
@@ -35,12 +37,25 @@ pub fn init(config: &LogConfig) {
         now: Timestamp::now,
         out: std::io::stderr,
     };
+    let (level, handle) = reload::Layer::new(filter(config.level));
+    drop(LEVEL.set(handle));
     // It fails only where logging has begun already.
     drop(
         tracing_subscriber::registry()
-            .with(lines.with_filter(filter(config.level)))
+            .with(lines.with_filter(level))
             .try_init(),
     );
+}
+
+/// The filter of the running process, to be exchanged.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Another level, from now on, for the whole process.
+pub fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        // It fails only where nothing is logged any more.
+        drop(handle.reload(filter(level)));
+    }
 }
 
 /// Which events are logged: ours, and the Kafka client's, from the level up; other libraries' detail only when
@@ -192,7 +207,8 @@ fn breaks_a_line(char: char) -> bool {
 }
 
 /// The text with such characters escaped as JSON escapes them (all of them stand inside JSON's strings).
-fn on_one_line(text: &str) -> String {
+#[must_use]
+pub fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

@@ -56,7 +56,8 @@ const MOST_CAUSES: usize = 100;
 /// All numbers of the process.
 #[derive(Debug)]
 pub struct Metrics {
-    tables: Vec<String>,
+    /// Tables come with new routes; none goes, for counts only grow.
+    tables: Mutex<Vec<String>>,
     buffer_limit: u64,
     settled: Mutex<Settled>,
     /// Batches whose fence missed.
@@ -122,7 +123,7 @@ impl Metrics {
     pub fn new(tables: Vec<String>, buffer_limit: u64) -> Self {
         Self {
             settled: Mutex::new(Settled::new(tables.len())),
-            tables,
+            tables: Mutex::new(tables),
             buffer_limit,
             fences_missed: Count::default(),
             rebalances: Count::default(),
@@ -135,17 +136,31 @@ impl Metrics {
         }
     }
 
-    /// Counts what a committed batch held.
-    pub fn batch_stored(&self, batch: &Batch, stored: &Stored<'_>) {
+    /// Where rows of these tables are counted; tables that were not known before are from now on.
+    pub fn places(&self, tables: &[String]) -> Vec<usize> {
+        let mut known = self.tables.lock().expect("not poisoned");
+        let mut place = |table: &String| {
+            let found = known.iter().position(|known| known == table);
+            found.unwrap_or_else(|| {
+                known.push(table.clone());
+                known.len() - 1
+            })
+        };
+        tables.iter().map(&mut place).collect()
+    }
+
+    /// Counts what a committed batch held, whose rows are for these tables.
+    pub fn batch_stored(&self, batch: &Batch, tables: &[String], stored: &Stored<'_>) {
         let now = SystemTime::now();
         // Looked at outside of the lock: other workers and whoever asks don't wait for it.
         let held = settled::Held::of(batch, now);
+        let places = self.places(tables);
         self.settled
             .lock()
             .expect("not poisoned")
-            .add(batch, &held, stored, now);
+            .add(batch, &places, &held, stored, now);
         self.partitions.stored(batch.ranges(), now);
-        self.newest.add(batch, &self.tables, now);
+        self.newest.add(batch, tables, now);
     }
 
     /// How long it took to take a batch's messages from the Kafka client, to decode and to encode them.
@@ -214,10 +229,14 @@ impl Metrics {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let at = SystemTime::now();
+        // Kept locked for both: every table that has been counted is among them.
+        let tables = self.tables.lock().expect("not poisoned");
+        let mut settled = self.settled.lock().expect("not poisoned").clone();
+        settled.count_tables(tables.len());
         Snapshot {
             at,
-            tables: self.tables.clone(),
-            settled: self.settled.lock().expect("not poisoned").clone(),
+            tables: tables.clone(),
+            settled,
             fences_missed: self.fences_missed.get(),
             rebalances: self.rebalances.get(),
             offsets_lost: self.offsets_lost.get(),

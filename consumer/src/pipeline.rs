@@ -21,14 +21,16 @@ pub use self::rebalance::oauth_token;
 use self::consume::{Consume, ConsumeError, Parts};
 use self::routing::Routing;
 use self::store::{Shared, Store};
-use crate::config::Config;
+use crate::config::{self, Config, Effective};
 use crate::health::Health;
 use crate::http::{self, Sources};
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 use crate::schema::{self, StartError};
 use crate::status::{Facts, Setting, Status};
 use crate::supervisor::Supervisor;
-use crate::table::{Routes, SharedTables};
+use crate::table::SharedTables;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,30 +84,36 @@ impl RunError {
     }
 }
 
-/// Runs the main job until SIGTERM, SIGINT or `--duration`. A second signal ends the process at once.
-pub async fn run(config: Config) -> Result<(), RunError> {
+/// Runs the main job until SIGTERM, SIGINT or `--duration`. A second signal ends the process at once. At SIGHUP the
+/// configuration is read again from its sources.
+pub async fn run(config: Config, sources: config::Sources) -> Result<(), RunError> {
     let started = Instant::now();
+    let at_start = sources
+        .read(|name| std::env::var_os(name))
+        .ok()
+        .map(|(_, at_start)| at_start);
     let stop = Arc::new(AtomicBool::new(false));
     let supervisor = Supervisor::of_environment();
+    let (reload, reloads) = mpsc::unbounded_channel();
     let mut stopping =
-        stop_requests(&config, Arc::clone(&stop), supervisor.clone()).map_err(RunError::System)?;
+        stop_requests(&config, Arc::clone(&stop), supervisor.clone(), reload).map_err(RunError::System)?;
     let routes = config.table_routes();
     let health = Arc::new(Health::new(config.workers, config.batch.interval, started));
     let tables = routes.tables().iter().map(ToString::to_string).collect();
     let metrics = Arc::new(Metrics::new(tables, buffer_limit(&config)));
+    let status = status(&config, &metrics, &health, &stop);
     if let Some(address) = config.http_listen {
         let listener = http::bind(address)
             .await
             .map_err(|error| RunError::Http { address, error })?;
         tracing::info!(%address, "http: /, /status, /live, /ready, /metrics");
-        let status = status(&config, &metrics, &health, &stop);
         tokio::spawn(Arc::clone(&status).watch());
         tokio::spawn(http::serve(
             listener,
             Sources {
                 health: Arc::clone(&health),
                 metrics: Arc::clone(&metrics),
-                status,
+                status: Arc::clone(&status),
                 names: config.http_names.clone().into(),
             },
         ));
@@ -138,11 +146,25 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         },
         _ = &mut stopping => return Ok(()),
     };
-    let tables = Arc::new(SharedTables::new(catalog.tables, catalog.oids));
+    let tables = Arc::new(SharedTables::new(
+        routes,
+        config.unknown_types,
+        catalog.tables,
+        catalog.oids,
+    ));
+    let reloading = Reload::new(
+        sources,
+        at_start,
+        config.clone(),
+        Arc::clone(&tables),
+        Arc::clone(&metrics),
+        move |effective| status.configured(shown(effective)),
+    );
+    tokio::spawn(reloading.serve(reloads));
 
     let mut workers = tokio::task::JoinSet::new();
     for number in 0..config.workers {
-        let ended = start_worker(&config, number, &routes, &tables, &metrics, &health, &stop);
+        let ended = start_worker(&config, number, &tables, &metrics, &health, &stop);
         workers.spawn(async move { ended.await.unwrap_or(Err(ConsumeError::StoreGone)) });
     }
     let ended = supervise(&config, &mut workers, stopping, &stop, &metrics, &health, started).await;
@@ -168,13 +190,18 @@ fn status(
         commit_interval: config.batch.interval,
     };
     let status = Status::new(facts, Arc::clone(metrics), Arc::clone(health), Arc::clone(stop));
-    let settings = config.effective.iter().map(|held| Setting {
+    status.configured(shown(&config.effective));
+    Arc::new(status)
+}
+
+/// The configuration as the status page shows it.
+fn shown(effective: &Effective) -> Vec<Setting> {
+    let settings = effective.iter().map(|held| Setting {
         setting: held.setting.name.to_owned(),
         value: held.value.clone(),
         source: held.source.as_str().to_owned(),
     });
-    status.configured(settings.collect());
-    Arc::new(status)
+    settings.collect()
 }
 
 /// Waits for the workers, tells the statistics meanwhile. When one ends, all end.
@@ -256,13 +283,12 @@ fn buffer_limit(config: &Config) -> u64 {
 fn start_worker(
     config: &Config,
     number: u16,
-    routes: &Routes,
     tables: &Arc<SharedTables>,
     metrics: &Arc<Metrics>,
     health: &Arc<Health>,
     stop: &Arc<AtomicBool>,
 ) -> oneshot::Receiver<Result<(), ConsumeError>> {
-    let routing = || Routing::new(routes.clone(), config.unknown_types, &tables.current());
+    let routing = || Routing::new(&tables.current());
     let (commands, commands_of_store) = mpsc::unbounded_channel();
     let (outcomes_of_store, outcomes) = std::sync::mpsc::channel();
     let (tell_end, ended) = oneshot::channel();
@@ -320,21 +346,35 @@ fn store_runtime() -> tokio::runtime::Runtime {
         .expect("the system gives what an event loop needs")
 }
 
-/// Sets `stop` at the first signal or when the duration is over, and tells it; ends the process at the second signal.
+/// Sets `stop` at the first signal or when the duration is over, and tells it; ends the process at the second signal. Each
+/// SIGHUP until then is a request to `reload`, unless the terminal that the log goes to was closed.
 fn stop_requests(
     config: &Config,
     stop: Arc<AtomicBool>,
     supervisor: Supervisor,
+    reload: mpsc::UnboundedSender<()>,
 ) -> std::io::Result<oneshot::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let had_terminal = std::io::stderr().is_terminal();
     let duration = config.duration;
     let shutdown_timeout = config.shutdown_timeout;
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
-        let reason = tokio::select! {
-            reason = next_signal(&mut terminate, &mut interrupt) => reason.0,
-            () = after(duration) => "duration is over",
+        let over = after(duration);
+        tokio::pin!(over);
+        let reason = loop {
+            tokio::select! {
+                reason = next_signal(&mut terminate, &mut interrupt) => break reason.0,
+                () = &mut over => break "duration is over",
+                _ = hangup.recv() => {
+                    if had_terminal && !std::io::stderr().is_terminal() {
+                        break "its terminal was closed";
+                    }
+                    let _ = reload.send(());
+                }
+            }
         };
         tracing::info!(
             reason,

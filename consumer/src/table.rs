@@ -3,6 +3,7 @@
 
 pub mod catalog; // tables as PostgreSQL's catalog has them
 
+use crate::config::UnknownTypes;
 use crate::offsets::{Offset, Partition};
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -174,16 +175,41 @@ impl Routes {
     }
 }
 
-/// The routed tables as they are now, with PostgreSQL's own numbers for them. A table that changes makes a new
-/// generation; rows are encoded for one generation and stored in no other.
+/// The routes and their tables as they are now, with PostgreSQL's own numbers for them. A table that changes, and a route
+/// that does, make a new generation; rows are encoded for one generation and stored in no other.
 #[derive(Debug)]
 pub struct Tables {
-    /// Counts the looks at the catalog that found something new.
+    /// Counts what was found to be new.
     pub generation: u64,
+    /// Which table takes which type of event.
+    pub routes: Routes,
+    /// What becomes of events whose type has no route.
+    pub unknown_types: UnknownTypes,
     /// In the order of the routes' tables.
     pub tables: Vec<Table>,
+    /// Their names as text, in the same order.
+    pub names: Vec<String>,
     /// Their object identifiers, in the same order.
     pub oids: Vec<u32>,
+}
+
+impl Tables {
+    fn new(
+        generation: u64,
+        routes: Routes,
+        unknown_types: UnknownTypes,
+        tables: Vec<Table>,
+        oids: Vec<u32>,
+    ) -> Self {
+        Self {
+            generation,
+            routes,
+            unknown_types,
+            names: tables.iter().map(|table| table.name.to_string()).collect(),
+            tables,
+            oids,
+        }
+    }
 }
 
 /// The newest generation of the tables, shared by all workers.
@@ -191,14 +217,11 @@ pub struct Tables {
 pub struct SharedTables(Mutex<Arc<Tables>>);
 
 impl SharedTables {
-    /// The first generation.
+    /// The first generation; `tables` are those of the routes, in their order.
     #[must_use]
-    pub fn new(tables: Vec<Table>, oids: Vec<u32>) -> Self {
-        Self(Mutex::new(Arc::new(Tables {
-            generation: 1,
-            tables,
-            oids,
-        })))
+    pub fn new(routes: Routes, unknown_types: UnknownTypes, tables: Vec<Table>, oids: Vec<u32>) -> Self {
+        let first = Tables::new(1, routes, unknown_types, tables, oids);
+        Self(Mutex::new(Arc::new(first)))
     }
 
     /// The newest generation.
@@ -207,17 +230,23 @@ impl SharedTables {
         Arc::clone(&self.lock())
     }
 
-    /// Takes in what the catalog says now; where it differs from the newest generation, it is the next one.
+    /// Takes in what the catalog says now; where it differs from the newest generation, it is the next one. Where the routes
+    /// have changed since it was asked for, it says nothing.
     pub fn update(&self, tables: Vec<Table>, oids: Vec<u32>) {
         let mut current = self.lock();
-        if current.tables != tables || current.oids != oids {
-            let generation = current.generation + 1;
-            *current = Arc::new(Tables {
-                generation,
-                tables,
-                oids,
-            });
+        let asked_for = tables.iter().map(|table| &table.name);
+        if asked_for.eq(current.routes.tables()) && (current.tables != tables || current.oids != oids) {
+            let (routes, unknown_types) = (current.routes.clone(), current.unknown_types);
+            let next = Tables::new(current.generation + 1, routes, unknown_types, tables, oids);
+            *current = Arc::new(next);
         }
+    }
+
+    /// Other routes, with their tables in their order: the next generation.
+    pub fn reroute(&self, routes: Routes, unknown_types: UnknownTypes, tables: Vec<Table>, oids: Vec<u32>) {
+        let mut current = self.lock();
+        let next = Tables::new(current.generation + 1, routes, unknown_types, tables, oids);
+        *current = Arc::new(next);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Tables>> {

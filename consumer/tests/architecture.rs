@@ -37,13 +37,31 @@ const IMPURE: &[&str] = &[
 ];
 
 /// They know rdkafka, and nothing of PostgreSQL.
-const KAFKA: &[&str] = &["pipeline::consume", "pipeline::rebalance", "pipeline::commit"];
+const KAFKA: &[&str] = &[
+    "pipeline::consume",
+    "pipeline::rebalance",
+    "pipeline::commit",
+    "commands::group",
+];
 
 /// They know tokio-postgres, and nothing of Kafka.
-const POSTGRES: &[&str] = &["pipeline::store", "postgres", "schema", "table::catalog"];
+const POSTGRES: &[&str] = &[
+    "pipeline::store",
+    "postgres",
+    "schema",
+    "table::catalog",
+    "commands::stored",
+];
 
 /// The only ones that may know both: they wire the two together, or look at both.
-const BOTH: &[&str] = &["pipeline", "check", "main"];
+const BOTH: &[&str] = &[
+    "pipeline",
+    "commands::check",
+    "commands::status",
+    "commands::offsets",
+    "commands::offsets::show",
+    "main",
+];
 
 /// A file is read at a sitting.
 const LONGEST: usize = 450;

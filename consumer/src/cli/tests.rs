@@ -48,6 +48,62 @@ fn help_of_consume() {
 }
 
 #[test]
+fn every_command_says_what_it_does_and_shows_an_example() {
+    for spec in &COMMANDS {
+        let arguments = ["storage-consumer"]
+            .into_iter()
+            .chain(spec.words.iter().copied())
+            .chain(["--help"]);
+        let error = app()
+            .term_width(200)
+            .try_get_matches_from(arguments)
+            .expect_err("help is an error to clap");
+        let help = error.render().to_string();
+        assert!(help.starts_with(spec.about), "{help}");
+        let example = format!("storage-consumer {}", spec.words.join(" "));
+        let (_, examples) = help
+            .split_once("Example")
+            .unwrap_or_else(|| panic!("no example: {help}"));
+        assert!(examples.contains(&example), "{help}");
+    }
+}
+
+#[test]
+fn a_command_takes_what_is_its_own_and_no_more() {
+    for (line, expected) in [
+        ("replay --partition 1 --offset 7", true),
+        ("replay --reason unknown_type --since 2026-01-15T10:30:00Z", true),
+        ("replay --all", true),
+        ("replay", false),
+        ("replay --offset 7", false),
+        ("replay --all --partition 1", false),
+        ("replay --reason because", false),
+        ("replay --since yesterday", false),
+        ("offsets set --to latest --partition 1 --partition 2", true),
+        ("offsets set", false),
+        ("offsets", false),
+        ("status --watch", true),
+        ("status --watch 0.5 --json", true),
+        ("status --watch 0", false),
+        ("status --batch-size 7", false),
+        ("audit --route a=b", true),
+        ("completions fish", true),
+        ("completions tcsh", false),
+        ("config show --workers 3", true),
+        ("config init --workers 3", false),
+        ("man offsets set", true),
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let read = run(&arguments, &[]);
+        assert_eq!(read.is_ok(), expected, "{line}: {read:?}");
+        assert!(
+            read.is_ok() || read.is_err_and(|error| error.exit_code() == EXIT_USAGE),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn help_and_version_are_no_mistakes() {
     for args in [
         &["--help"][..],

@@ -28,16 +28,33 @@ pub struct Effective(Vec<Held>);
 
 impl Effective {
     pub(super) fn of(typed: &Typed) -> Self {
-        let in_order = Group::ALL
-            .iter()
-            .flat_map(|group| SETTINGS.iter().filter(|setting| setting.group == *group));
-        Self(in_order.flat_map(|setting| held(setting, typed)).collect())
+        Self(in_order().flat_map(|setting| held(setting, typed)).collect())
+    }
+
+    /// The same, but for the settings of these names what `other` says.
+    #[must_use]
+    pub fn with(&self, names: &[&str], other: &Self) -> Self {
+        let all = in_order().flat_map(|setting| {
+            let of = if names.contains(&setting.name) {
+                other
+            } else {
+                self
+            };
+            of.0.iter().filter(move |held| held.setting == setting)
+        });
+        Self(all.cloned().collect())
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.0.iter()
     }
+}
+
+fn in_order() -> impl Iterator<Item = &'static Setting> {
+    Group::ALL
+        .iter()
+        .flat_map(|group| SETTINGS.iter().filter(|setting| setting.group == *group))
 }
 
 impl fmt::Debug for Effective {

@@ -4,23 +4,9 @@
 
 mod security; // the rows for encryption, certificates and credentials
 
-use self::security::SECURITY;
+pub use super::command::Command;
 
-/// What the program was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// The main job.
-    Consume,
-    /// Create or update the tables, then end.
-    Migrate,
-    /// Report whether `consume` could run here, then end.
-    Check,
-    /// Ask the running process how it is, then end.
-    Healthcheck {
-        /// Whether it is alive, in place of whether it is ready.
-        live: bool,
-    },
-}
+use self::security::SECURITY;
 
 /// The heading under which `--help` and the documentation show a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +97,27 @@ pub struct Setting {
     pub healthcheck: bool,
 }
 
+/// Settings of Kafka's group that say how events are read: commands that look at a group read none.
+const OF_READING: [&str; 2] = ["offset-reset", "max-poll-records"];
+
 impl Setting {
     /// Does the command take it?
     #[must_use]
     pub fn concerns(&self, command: Command) -> bool {
+        // They end at once where a server is out of reach.
+        let of_any_server = self.migrate && self.name != "startup-timeout";
+        let of_kafka = self.group == Group::Kafka && !OF_READING.contains(&self.name);
         match command {
+            Command::Consume | Command::Check | Command::ShowConfig => true,
             Command::Migrate => self.migrate,
-            Command::Healthcheck { .. } => self.healthcheck,
-            _ => true,
+            Command::Status | Command::Offsets => of_any_server || of_kafka,
+            Command::Audit => of_any_server || of_kafka || self.name == "route",
+            Command::Replay => {
+                of_any_server
+                    || ["topic", "group-id", "route", "postgres-statement-timeout"].contains(&self.name)
+            }
+            Command::Healthcheck => self.healthcheck,
+            Command::Print => false,
         }
     }
 

@@ -147,12 +147,21 @@ impl Settled {
         }
     }
 
-    pub(super) fn add(&mut self, batch: &Batch, held: &Held, stored: &Stored<'_>, now: SystemTime) {
+    /// `places`: where rows of the batch's tables are counted.
+    pub(super) fn add(
+        &mut self,
+        batch: &Batch,
+        places: &[usize],
+        held: &Held,
+        stored: &Stored<'_>,
+        now: SystemTime,
+    ) {
         self.messages += held.messages;
         self.payload_bytes += held.payload_bytes;
         self.latency.add(&held.latency);
-        for (table, rows) in self.rows.iter_mut().enumerate() {
-            *rows += batch.rows(table) as u64;
+        for (table, place) in places.iter().enumerate() {
+            self.count_tables(place + 1);
+            self.rows[*place] += batch.rows(table) as u64;
         }
         for (count, of_batch) in self.dead_letters.iter_mut().zip(held.dead_letters) {
             *count += of_batch;
@@ -174,6 +183,11 @@ impl Settled {
         {
             distribution.record(time.as_secs_f64(), 1);
         }
+    }
+
+    /// There are so many tables now, at least.
+    pub(super) fn count_tables(&mut self, count: usize) {
+        self.rows.resize(self.rows.len().max(count), 0);
     }
 
     pub(super) fn phase(&mut self, phase: Phase, time: Duration) {
@@ -253,7 +267,8 @@ mod tests {
             phases: Some([1, 2, 3, 4].map(Duration::from_secs)),
             event_times: &[(micros(SystemTime::now()) - 20_000_000, 3)],
         };
-        metrics.batch_stored(&batch(Duration::from_secs(7)), &stored);
+        let tables = ["server_metrics".to_owned()];
+        metrics.batch_stored(&batch(Duration::from_secs(7)), &tables, &stored);
         let now = metrics.snapshot().settled;
         assert_eq!((now.messages, now.payload_bytes, now.batches), (3, 15, 1));
         assert_eq!((now.all_rows(), now.all_dead_letters(), now.skipped), (1, 1, 1));
@@ -270,7 +285,7 @@ mod tests {
     fn a_message_that_is_nowhere_breaks_the_sum() {
         // As if the table's rows had not been counted.
         let metrics = Metrics::new(Vec::new(), 0);
-        metrics.batch_stored(&batch(Duration::ZERO), &Stored::default());
+        metrics.batch_stored(&batch(Duration::ZERO), &[], &Stored::default());
         assert_eq!(metrics.snapshot().settled.unaccounted(), 1);
         assert!(
             metrics

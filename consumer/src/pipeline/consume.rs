@@ -7,8 +7,8 @@ mod start; // what only Kafka knows: where a partition starts, what its log hold
 mod messages; // librdkafka's batch call
 mod poll; // messages into the filling batch
 
-pub use self::client::check_properties;
 pub(super) use self::client::fetched_ahead;
+pub use self::client::{check_properties, onlooker};
 
 use self::messages::Client;
 use super::commit::Advisory;

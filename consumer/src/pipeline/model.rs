@@ -49,6 +49,8 @@ enum Step {
     /// A transaction of a dead process comes to its end.
     Orphan(Fate),
     Alter,
+    /// A member takes over other routes, as after SIGHUP.
+    Reroute(usize, &'static [&'static str]),
     Strict(bool),
     Wait(u64),
     /// Retention removes messages.
@@ -89,6 +91,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => member().prop_map(Step::Start),
         2 => fate().prop_map(Step::Orphan),
         1 => Just(Step::Alter),
+        1 => (member(), prop_oneof![Just(&["m", "n"][..]), Just(&["m"][..]), Just(&["n", "m"][..])])
+            .prop_map(|(member, tables)| Step::Reroute(member, tables)),
         1 => any::<bool>().prop_map(Step::Strict),
         4 => prop_oneof![Just(50u64), Just(250), Just(1100), Just(11_000)].prop_map(Step::Wait),
         1 => (partition(), 1..4usize).prop_map(|(partition, messages)| Step::Expire { partition, messages }),
@@ -180,6 +184,12 @@ impl World {
                 }
             }
             Step::Alter => self.database.alter(),
+            Step::Reroute(number, tables) => {
+                if let Some(member) = &mut self.members[number] {
+                    self.database.rerouted = true;
+                    member.reroute(&self.database, tables);
+                }
+            }
             Step::Strict(strict) => self.database.strict = strict,
             Step::Wait(milliseconds) => self.now += Duration::from_millis(milliseconds),
             Step::Expire { partition, messages } => {

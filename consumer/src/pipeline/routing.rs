@@ -28,12 +28,12 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Routes for one generation of the tables.
+    /// Routes for one generation of the tables, by its routes.
     #[must_use]
-    pub fn new(routes: Routes, unknown_types: UnknownTypes, tables: &Tables) -> Self {
+    pub fn new(tables: &Tables) -> Self {
         Self {
-            routes,
-            unknown_types,
+            routes: tables.routes.clone(),
+            unknown_types: tables.unknown_types,
             decoder: Decoder::default(),
             encoders: tables.tables.iter().map(Encoder::new).collect(),
             generation: tables.generation,
@@ -44,6 +44,8 @@ impl Routing {
     /// Goes over to another generation of the tables.
     pub fn refresh(&mut self, tables: &Tables) {
         if self.generation != tables.generation {
+            self.routes = tables.routes.clone();
+            self.unknown_types = tables.unknown_types;
             self.encoders = tables.tables.iter().map(Encoder::new).collect();
             self.generation = tables.generation;
         }

@@ -5,6 +5,7 @@ mod session; // one connection: prepared statements, the transaction step by ste
 mod event_time; // when events happened, for the numbers
 mod isolate; // finds the rows that PostgreSQL refuses
 mod trial; // the attempts at one request
+pub mod replay; // dead letters back into their tables
 
 use self::session::{Interruption, Phases, Session};
 use self::trial::Trial;
@@ -16,8 +17,8 @@ use crate::health::PostgresHealth;
 use crate::metrics::{Metrics, Stored};
 use crate::offsets::{Offset, Partition, are_stored};
 use crate::postgres::{self, Fault};
-use crate::table::SharedTables;
 use crate::table::catalog::{self, CatalogError};
+use crate::table::{SharedTables, Tables};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -40,7 +41,6 @@ pub struct Store {
     group_id: String,
     topic: String,
     routing: Routing,
-    table_names: Arc<[String]>,
     shared: Shared,
     session: Option<Session>,
     /// What a statement may take now: what is configured, and more while that is not enough.
@@ -65,20 +65,12 @@ impl Store {
         routing: Routing,
         shared: Shared,
     ) -> Self {
-        let table_names = shared
-            .tables
-            .current()
-            .tables
-            .iter()
-            .map(|table| table.name.to_string())
-            .collect();
         Self {
             statement_timeout: config.statement_timeout,
             config,
             group_id,
             topic,
             routing,
-            table_names,
             shared,
             session: None,
         }
@@ -135,19 +127,18 @@ impl Store {
 
     async fn store(&mut self, mut batch: Box<Batch>) -> Result<Outcome, StoreError> {
         let mut trial = Trial::new();
-        let tables = self.table_names.len();
+        let mut tables = self.shared.tables.current();
         let mut sorted = Vec::new();
         loop {
             if sorted.is_empty() {
-                self.encode_for_current_tables(&mut batch);
-                sorted = (0..tables).map(|table| batch.sort(table)).collect();
+                tables = self.encode_for_current_tables(&mut batch);
+                sorted = (0..tables.tables.len()).map(|table| batch.sort(table)).collect();
             }
-            let table_names = Arc::clone(&self.table_names);
             let interruption = match self.session().await {
-                Ok(session) => match session.store(&batch, &sorted, &table_names).await {
+                Ok(session) => match session.store(&batch, &sorted, &tables.names).await {
                     Ok(phases) => {
                         self.answered(&trial);
-                        self.stored(&batch, &sorted, Some(phases));
+                        self.stored(&batch, &tables.names, &sorted, Some(phases));
                         self.fit_statement_timeout(phases);
                         recycle(&mut batch, &mut sorted);
                         return Ok(Outcome::Stored(batch));
@@ -161,7 +152,7 @@ impl Store {
                     Ok(true) => {
                         // The answer to our own COMMIT was lost on the way.
                         self.answered(&trial);
-                        self.stored(&batch, &sorted, None);
+                        self.stored(&batch, &tables.names, &sorted, None);
                         recycle(&mut batch, &mut sorted);
                         return Ok(Outcome::Stored(batch));
                     }
@@ -352,12 +343,13 @@ impl Store {
         }
     }
 
-    /// Rows are stored only in the generation of the tables that they were encoded for.
-    fn encode_for_current_tables(&mut self, batch: &mut Batch) {
+    /// Rows are stored only in the generation of the tables that they were encoded for, which comes back.
+    fn encode_for_current_tables(&mut self, batch: &mut Batch) -> Arc<Tables> {
         let tables = self.shared.tables.current();
         if batch.generation() != tables.generation {
             *batch = self.routing.encode_again(batch, &self.topic, &tables);
         }
+        tables
     }
 
     /// After a miss: whether the stored offsets are the batch's new ones already, in all its partitions.
@@ -425,12 +417,12 @@ impl Store {
         }
     }
 
-    fn stored(&self, batch: &Batch, sorted: &[SortedRows], phases: Option<Phases>) {
+    fn stored(&self, batch: &Batch, tables: &[String], sorted: &[SortedRows], phases: Option<Phases>) {
         let stored = Stored {
             phases: phases.map(Phases::all),
             event_times: &event_time::sample(self.session.as_ref(), batch.generation(), sorted),
         };
-        self.shared.metrics.batch_stored(batch, &stored);
+        self.shared.metrics.batch_stored(batch, tables, &stored);
         let phases = phases.unwrap_or_default();
         tracing::debug!(
             messages = batch.len(),

@@ -39,7 +39,7 @@ fn status() -> Status {
         refusal: Refusal::new(Reason::InvalidJson, "detail"),
     };
     batch.push(&incoming, Offset(1234), fate);
-    metrics.batch_stored(&batch, &Stored::default());
+    metrics.batch_stored(&batch, &["server_metrics".to_owned()], &Stored::default());
     let facts = Facts {
         started: SystemTime::now(),
         topic: "topic".to_owned(),

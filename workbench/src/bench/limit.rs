@@ -57,8 +57,8 @@ impl Prepared {
             };
             routes.add(event_type.to_owned(), name);
         }
-        let tables = tables(&surroundings, routes.tables())?;
-        let mut routing = Routing::new(routes, UnknownTypes::DeadLetter, &tables);
+        let tables = tables(&surroundings, routes)?;
+        let mut routing = Routing::new(&tables);
         let mut batch = Batch::default();
         batch.open(tables.generation, routing.tables(), Instant::now());
         let mut prepared = Self {
@@ -167,7 +167,11 @@ impl Prepared {
             let begun = Instant::now();
             while let Some(tables) = self.transactions.get(next.fetch_add(1, Ordering::Relaxed)) {
                 client.batch_execute("BEGIN").await?;
-                for (pieces, copy) in tables.iter().zip(&copies).filter(|(pieces, _)| !pieces.is_empty()) {
+                for (pieces, copy) in tables
+                    .iter()
+                    .zip(&copies)
+                    .filter(|(pieces, _)| !pieces.is_empty())
+                {
                     let mut sink = pin!(client.copy_in(copy).await?);
                     for piece in pieces {
                         sink.feed(piece.clone()).await?;
@@ -192,7 +196,7 @@ impl Prepared {
 }
 
 /// The tables as the product sees them.
-fn tables(surroundings: &Surroundings, names: &[TableName]) -> anyhow::Result<std::sync::Arc<Tables>> {
+fn tables(surroundings: &Surroundings, routes: Routes) -> anyhow::Result<std::sync::Arc<Tables>> {
     let config = PostgresConfig {
         host: "127.0.0.1".to_owned(),
         port: surroundings.postgres_port,
@@ -204,8 +208,9 @@ fn tables(surroundings: &Surroundings, names: &[TableName]) -> anyhow::Result<st
     };
     block_on(async {
         let connection = postgres::connect(&config).await?;
-        let catalog = catalog::read(&connection, names).await?;
-        Ok(SharedTables::new(catalog.tables, catalog.oids).current())
+        let catalog = catalog::read(&connection, routes.tables()).await?;
+        let tables = SharedTables::new(routes, UnknownTypes::DeadLetter, catalog.tables, catalog.oids);
+        Ok(tables.current())
     })
 }
 

@@ -16,4 +16,5 @@ mod observability; // metrics, alerts and dashboard, as Prometheus takes them
 mod page; // the status page, in a real browser
 mod systemd; // what a service manager is told, and the unit that is shipped for it
 mod security; // encryption, certificates, passwords, privileges
+mod commands; // what is asked for beside the main job
 mod demo; // the whole path, as a newcomer sees it

@@ -151,7 +151,10 @@ impl Rows {
 /// An entry of the order ends with the row's place.
 const PLACE_BITS: u32 = u32::BITS;
 
-#[expect(clippy::cast_possible_truncation, reason = "the place is all of the lowest 32 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the place is all of the lowest 32 bits"
+)]
 fn place(entry: u128) -> usize {
     entry as u32 as usize
 }
@@ -179,7 +182,11 @@ impl TellingBytes {
         let mut longest = first.len();
         for key in keys {
             longest = longest.max(key.len());
-            for (at, differing) in differing.iter_mut().enumerate().take(longest.div_ceil(Self::WORD)) {
+            for (at, differing) in differing
+                .iter_mut()
+                .enumerate()
+                .take(longest.div_ceil(Self::WORD))
+            {
                 *differing |= word(key, at) ^ word(first, at);
             }
         }
@@ -277,9 +284,9 @@ impl SortedRows {
         let pieces = std::iter::from_fn(move || {
             left.peek()?;
             let mut bytes = BytesMut::with_capacity(piece.min(self.bytes.len()));
-            while let Some(row) = left.next_if(|row| {
-                bytes.is_empty() || bytes.len() + (row.end - row.start) as usize <= piece
-            }) {
+            while let Some(row) =
+                left.next_if(|row| bytes.is_empty() || bytes.len() + (row.end - row.start) as usize <= piece)
+            {
                 bytes.put_slice(self.bytes_of(row));
             }
             Some(bytes.freeze())

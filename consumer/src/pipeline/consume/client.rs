@@ -39,6 +39,37 @@ pub(in crate::pipeline) fn fetched_ahead(kafka: &KafkaConfig) -> u64 {
 /// The property that bounds it, in KiB.
 const FETCH_AHEAD: &str = "queued.max.messages.kbytes";
 
+/// The properties of a client that looks at a group and its topic without being a member: how the user's client reaches
+/// Kafka, and nothing that makes it join.
+#[must_use]
+pub fn onlooker(kafka: &KafkaConfig) -> ClientConfig {
+    const OF_MEMBERS: [&str; 7] = [
+        "group.instance.id",
+        "group.protocol",
+        "group.remote.assignor",
+        "partition.assignment.strategy",
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+        "max.poll.interval.ms",
+    ];
+    let mut properties = ClientConfig::new();
+    for (key, value) in kafka.current_properties() {
+        if !OF_MEMBERS.contains(&key.as_str()) {
+            properties.set(key, value);
+        }
+    }
+    properties
+        .set("bootstrap.servers", &kafka.servers)
+        .set("group.id", &kafka.group_id)
+        .set("client.id", "storage-consumer")
+        .set("allow.auto.create.topics", "false")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true");
+    properties
+}
+
 pub(super) fn create(kafka: &KafkaConfig, context: Context) -> KafkaResult<KafkaConsumer> {
     properties(kafka).create_with_context(context)
 }

@@ -94,9 +94,8 @@ impl Client {
         let client: *mut RDKafka = self.consumer.client().native_ptr();
         for partition in partitions {
             // SAFETY: the client lives, the name ends with a zero byte.
-            let of_partition = unsafe {
-                librdkafka::rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition.0)
-            };
+            let of_partition =
+                unsafe { librdkafka::rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition.0) };
             if let Some(of_partition) = NonNull::new(of_partition) {
                 // SAFETY: both queues live; the partition's is given back once, and not used after that.
                 unsafe {

@@ -41,7 +41,10 @@ impl Consume {
             let most = left.min(MOST);
             left -= most;
             let Self {
-                consumer, flow, kafka, ..
+                consumer,
+                flow,
+                kafka,
+                ..
             } = self;
             let mut errors = Vec::new();
             let more = consumer.take(most, &kafka.topic, |fetched| match fetched {

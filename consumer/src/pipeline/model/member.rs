@@ -10,7 +10,7 @@ use crate::pipeline::exchange::{Command, Outcome};
 use crate::pipeline::flow::{Action, Flow, Gap};
 use crate::pipeline::rebalance::Decision;
 use crate::pipeline::routing::Routing;
-use crate::table::{Coordinates, Routes, SharedTables, TableName};
+use crate::table::{Coordinates, Routes, SharedTables, Table};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,18 +62,9 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(database: &Database) -> Self {
-        let mut routes = Routes::default();
-        for name in TABLES {
-            routes.add(
-                name.to_owned(),
-                TableName {
-                    schema: None,
-                    name: name.to_owned(),
-                },
-            );
-        }
-        let tables = Arc::new(SharedTables::new(database.tables(), vec![1, 2]));
-        let routing = || Routing::new(routes.clone(), UnknownTypes::Skip, &tables.current());
+        let (routes, columns, oids) = routed(database, &TABLES);
+        let tables = Arc::new(SharedTables::new(routes, UnknownTypes::Skip, columns, oids));
+        let routing = || Routing::new(&tables.current());
         let config = BatchConfig {
             size: 4,
             interval: Duration::from_millis(200),
@@ -214,6 +205,12 @@ impl Member {
         self.flow.pass_ends(&ends, now);
     }
 
+    /// The process has other routes from now on: to these tables, in this order.
+    pub(super) fn reroute(&mut self, database: &Database, names: &[&str]) {
+        let (routes, columns, oids) = routed(database, names);
+        self.tables.reroute(routes, UnknownTypes::Skip, columns, oids);
+    }
+
     /// The store makes one attempt at what it was asked.
     pub(super) fn attempt(&mut self, database: &mut Database, fate: Fate) {
         let command = match std::mem::replace(&mut self.store, Store::Idle) {
@@ -239,7 +236,8 @@ impl Member {
                 if batch.generation() != encoded_for.generation {
                     *batch = self.routing.encode_again(&batch, TOPIC, &encoded_for);
                 }
-                let sorted: Vec<SortedRows> = (0..TABLES.len()).map(|table| batch.sort(table)).collect();
+                let count = encoded_for.tables.len();
+                let sorted: Vec<SortedRows> = (0..count).map(|table| batch.sort(table)).collect();
                 let stored = database.store(&batch, &sorted, &encoded_for.tables);
                 for (table, rows) in sorted.into_iter().enumerate() {
                     if matches!(stored, Err(Rollback::Refused)) {
@@ -252,7 +250,9 @@ impl Member {
                     Ok(()) => Store::Answers(Outcome::Stored(batch)),
                     Err(Rollback::Missed) => Store::Answers(missed(batch, database)),
                     Err(Rollback::TableChanged) => {
-                        self.tables.update(database.tables(), vec![1, 2]);
+                        let names: Vec<&str> = encoded_for.names.iter().map(String::as_str).collect();
+                        let (_, columns, oids) = routed(database, &names);
+                        self.tables.update(columns, oids);
                         Store::Asked(Command::Store(batch))
                     }
                     Err(Rollback::Refused) => Store::Asked(Command::Store(batch)),
@@ -307,6 +307,21 @@ impl Member {
     pub(super) fn read_to(&self) -> usize {
         self.client.values().flatten().map(|offset| place(*offset)).sum()
     }
+}
+
+/// Routes to these tables, and what the catalog says of them.
+fn routed(database: &Database, names: &[&str]) -> (Routes, Vec<Table>, Vec<u32>) {
+    let mut routes = Routes::default();
+    let mut tables = Vec::new();
+    for name in names {
+        let all = database.tables();
+        let table = all.into_iter().find(|table| table.name.name == *name);
+        let table = table.expect("one of the two");
+        routes.add((*name).to_owned(), table.name.clone());
+        tables.push(table);
+    }
+    let oids = names.iter().map(|name| u32::from(name.as_bytes()[0])).collect();
+    (routes, tables, oids)
 }
 
 fn missed(batch: Box<Batch>, database: &Database) -> Outcome {

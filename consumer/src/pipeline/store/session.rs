@@ -352,7 +352,7 @@ impl Session {
             .map(|letter| letter.refusal.detail.as_str())
             .collect();
         let sqlstates: Vec<Option<&str>> = letters.iter().map(|letter| letter.sqlstate).collect();
-        let parameters: [&(dyn ToSql + Sync); 11] = [
+        let parameters: [&(dyn ToSql + Sync); 12] = [
             &self.topic,
             &partitions,
             &offsets,
@@ -364,6 +364,7 @@ impl Session {
             &reasons,
             &details,
             &sqlstates,
+            &self.group_id,
         ];
         self.client
             .answer(self.client.execute(&self.dead_letters, &parameters))

@@ -18,9 +18,17 @@ struct Answer {
     reasons: Vec<String>,
 }
 
+/// What only this command takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub struct Options {
+    /// Ask whether it is alive, in place of whether it is ready
+    #[arg(long)]
+    live: bool,
+}
+
 /// Asks `/ready`, or `/live`; prints the answer on one line, and returns the exit code: 0 for yes, otherwise 1.
-pub fn run(http_listen: Option<SocketAddr>, live: bool) -> u8 {
-    let question = if live { "live" } else { "ready" };
+pub fn run(http_listen: Option<SocketAddr>, options: Options) -> u8 {
+    let question = if options.live { "live" } else { "ready" };
     let (code, text) = match http_listen {
         None => (1, "nobody to ask: --http-listen (HTTP_LISTEN) is off".to_owned()),
         Some(address) => match ask(reachable(address), question) {

@@ -2,17 +2,18 @@
 //! servers, changes nothing, and says one line a finding.
 
 use crate::config::{Config, OAuth};
+use crate::pipeline::consume::onlooker;
 use crate::pipeline::oauth_token;
 use crate::postgres::{self, Connection};
 use crate::schema::{self, StartError};
 use crate::table::catalog::{self, CatalogError};
 use crate::table::{ColumnType, Source, Table, TableName};
+use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
-use rdkafka::{ClientConfig, ClientContext};
 use std::error::Error;
 use std::io::Write;
 use std::sync::Mutex;
@@ -149,19 +150,12 @@ fn why(said: Said, error: &KafkaError) -> String {
 async fn check_kafka(config: &Config, report: &mut Report) {
     let kafka = config.kafka.clone();
     let answer = tokio::task::spawn_blocking(move || {
-        let mut properties = ClientConfig::new();
-        for (key, value) in kafka.current_properties() {
-            properties.set(key, value);
-        }
-        properties
-            .set("bootstrap.servers", &kafka.servers)
-            .set("group.id", &kafka.group_id);
-        properties.set("allow.auto.create.topics", "false");
-        let consumer: BaseConsumer<Notes> = properties
-            .create_with_context(Notes {
-                said: Mutex::default(),
-                oauth: kafka.oauth.clone(),
-            })
+        let notes = Notes {
+            said: Mutex::default(),
+            oauth: kafka.oauth.clone(),
+        };
+        let consumer: BaseConsumer<Notes> = onlooker(&kafka)
+            .create_with_context(notes)
             .map_err(|error| error.to_string())?;
         let metadata = metadata(&consumer, &kafka.topic)?;
         let brokers = metadata.brokers().len();
