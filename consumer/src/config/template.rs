@@ -198,6 +198,7 @@ mod tests {
     /// But for the places of its values, which are others.
     fn expect_same(mut found: Config, wanted: &Config) {
         found.effective = wanted.effective.clone();
+        found.exposed = wanted.exposed.clone();
         assert_eq!(found, *wanted);
     }
 

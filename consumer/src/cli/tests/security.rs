@@ -315,3 +315,26 @@ fn a_secret_on_the_command_line_is_noticed() {
     ];
     assert_eq!(exposed(&properties, &[]), ["kafka-property"]);
 }
+
+#[test]
+#[cfg(unix)]
+fn text_that_is_not_utf8_is_told() {
+    use std::os::unix::ffi::OsStringExt;
+    let broken = || OsString::from_vec(b"a\xff".to_vec());
+    let args = [
+        "storage-consumer".into(),
+        "consume".into(),
+        "--topic".into(),
+        broken(),
+    ];
+    let error = parse(args, |name| (name == "POSTGRES_USER").then(broken)).expect_err("a mistake");
+    let text = error.to_string();
+    assert!(
+        text.contains("--topic (KAFKA_TOPIC, from the command line): is not UTF-8"),
+        "{text}"
+    );
+    assert!(
+        text.contains("--postgres-user (POSTGRES_USER, from the environment): is not UTF-8"),
+        "{text}"
+    );
+}

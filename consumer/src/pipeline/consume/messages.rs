@@ -7,7 +7,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "rdkafka has no batch call; measured in docs/benchmarks.md, decided in docs/decisions/0011"
+    reason = "rdkafka has no batch call; measured in docs/benchmarks.md, decided in docs/decisions/0014"
 )]
 
 use crate::offsets::{Offset, Partition};
