@@ -13,6 +13,7 @@ mod limit; // the same rows by a client that does nothing but COPY
 mod latency; // from the broker to the committed row
 mod baseline; // a consumer in Python
 mod growth; // more partitions, more backlog
+mod targets; // what should be reached, beside what was
 mod report; // all of it as tables
 
 pub use settings::Settings;

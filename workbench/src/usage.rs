@@ -26,7 +26,12 @@ pub(crate) fn cpu_seconds_of_server(process: u32) -> f64 {
 
 /// The most memory that a process has ever had, in megabytes.
 pub(crate) fn peak_megabytes(process: u32) -> f64 {
-    peak(&read(process, "status")).unwrap_or_default()
+    megabytes(&read(process, "status"), "VmHWM:").unwrap_or_default()
+}
+
+/// The memory that a process has now, in megabytes.
+pub(crate) fn resident_megabytes(process: u32) -> f64 {
+    megabytes(&read(process, "status"), "VmRSS:").unwrap_or_default()
 }
 
 fn read(process: u32, file: &str) -> String {
@@ -54,8 +59,8 @@ fn times(stat: &str) -> Option<Times> {
     })
 }
 
-fn peak(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn megabytes(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kibibytes * 1_024.0 / 1e6)
 }
@@ -73,8 +78,10 @@ mod tests {
             ended_children: 0.4,
         };
         assert_eq!(times(stat), Some(expected));
-        let peak = peak("Name:\tx\nVmHWM:\t    1000 kB\nVmRSS:\t 900 kB\n");
-        assert_eq!(peak, Some(1.024));
-        assert!(peak_megabytes(std::process::id()) > 1.0);
+        let status = "Name:\tx\nVmHWM:\t    1000 kB\nVmRSS:\t 900 kB\n";
+        assert_eq!(megabytes(status, "VmHWM:"), Some(1.024));
+        assert_eq!(megabytes(status, "VmRSS:"), Some(0.9216));
+        let own = std::process::id();
+        assert!(peak_megabytes(own) > 1.0 && resident_megabytes(own) > 1.0);
     }
 }

@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use super::drain::{Drain, PEAK, RATE, TRANSACTION};
 use super::keep;
 use super::report::cell;
-use super::results::Results;
+use super::results::{Results, Spread};
 use super::settings::Settings;
 use super::stage::{PARTITIONS, Shape, Stage, TOPIC};
 
@@ -89,6 +89,37 @@ fn backlog_case(times: u64) -> String {
     }
 }
 
+/// The case with the most partitions.
+pub(super) fn most_partitions() -> String {
+    partitions_case(PARTITION_COUNTS[PARTITION_COUNTS.len() - 1])
+}
+
+/// How far the rates with few and many partitions are apart.
+pub(super) fn apart_by_partitions(results: &Results) -> Option<Spread> {
+    apart(results, &PARTITION_COUNTS.map(partitions_case))
+}
+
+/// How far the rates with a small and a large backlog are apart.
+pub(super) fn apart_by_backlog(results: &Results) -> Option<Spread> {
+    apart(results, &[1, BACKLOG].map(backlog_case))
+}
+
+/// By how many per cent the slowest case is below the fastest one, by their medians; nothing if one is missing.
+fn apart(results: &Results, cases: &[String]) -> Option<Spread> {
+    let median = |case: &String| Some(results.spread(case, RATE)?.median);
+    let rates = Spread::of(cases.iter().map(median).collect::<Option<_>>()?)?;
+    Spread::of(vec![100.0 * (1.0 - rates.min / rates.max)])
+}
+
+#[cfg(test)]
+pub(super) fn every_case() -> Vec<String> {
+    let partitions = PARTITION_COUNTS.map(partitions_case);
+    partitions
+        .into_iter()
+        .chain([1, BACKLOG].map(backlog_case))
+        .collect()
+}
+
 /// A line for each case, in relation to the first one of its kind; a table that held rows, to the same load on an empty
 /// one.
 pub(super) fn table(results: &Results) -> String {
@@ -138,5 +169,8 @@ mod tests {
         let text = table(&results);
         assert!(text.contains("| 200 partitions | 95 | 0.95 |"), "{text}");
         assert!(text.contains("| 10 times that backlog | 190 | 0.95 |"), "{text}");
+        let apart = apart_by_backlog(&results).expect("both are there").median;
+        assert!((apart - 5.0).abs() < 1e-9, "{apart}");
+        assert_eq!(apart_by_partitions(&results), None, "2, 6 and 24 are missing");
     }
 }

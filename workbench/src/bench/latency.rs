@@ -26,12 +26,11 @@ use crate::usage;
 
 /// Two ways to run the consumer: its defaults, and as small and soon as it goes.
 const MODES: [(&str, &[&str]); 2] = [
-    ("defaults", &[]),
-    (
-        "--batch-size 1 --commit-interval 0",
-        &["--batch-size", "1", "--commit-interval", "0"],
-    ),
+    (DEFAULTS, &[]),
+    (SOON, &["--batch-size", "1", "--commit-interval", "0"]),
 ];
+pub(super) const DEFAULTS: &str = "defaults";
+pub(super) const SOON: &str = "--batch-size 1 --commit-interval 0";
 
 /// Messages of this time are not counted: producer and consumer get going.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -43,8 +42,9 @@ const TURN: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Names of values.
-const P50: &str = "p50_ms";
-const P99: &str = "p99_ms";
+pub(super) const P50: &str = "p50_ms";
+pub(super) const P99: &str = "p99_ms";
+pub(super) const RESIDENT: &str = "consumer_resident_megabytes";
 const MAX: &str = "max_ms";
 const MESSAGES: &str = "messages";
 const CORES: &str = "consumer_cores";
@@ -71,6 +71,11 @@ pub(super) fn measure(
     Ok(())
 }
 
+/// The name of a case.
+pub(super) fn case_name(rate: u32, mode: &str) -> String {
+    format!("{rate}/s, {mode}")
+}
+
 fn at_rate(
     stage: &mut Stage<'_>,
     settings: &Settings,
@@ -95,9 +100,11 @@ fn at_rate(
     let counted = unix_micros(from)?..unix_micros(from + settings.seconds)?;
     let over = AtomicBool::new(false);
     let config = stage.config();
-    let (summary, looks) = thread::scope(|scope| {
+    let (summary, resident, looks) = thread::scope(|scope| {
         let watch = scope.spawn(|| watch(&config, &surroundings.group, &over));
         let summary = publish::run(&load, stage.stop(), |_| {});
+        // Before the consumer has nothing to do any more.
+        let resident = usage::resident_megabytes(subject.id());
         let settled = summary.and_then(|summary| {
             let mut database = stage.measured()?;
             let all = wait_until(PATIENCE, || {
@@ -115,7 +122,7 @@ fn at_rate(
         let looks = watch
             .join()
             .unwrap_or_else(|_| Err(anyhow!("the watch panicked")));
-        anyhow::Ok((settled?, looks?))
+        anyhow::Ok((settled?, resident, looks?))
     })?;
     let cores = usage::cpu_seconds(subject.id()) / summary.elapsed.as_secs_f64().max(1e-3);
     let peak = usage::peak_megabytes(subject.id());
@@ -135,12 +142,13 @@ fn at_rate(
     latencies.sort_unstable();
     let at = |mille| per_mille(&latencies, mille).map(|micros| f64::from(micros) / 1e3);
     let none = || format!("no messages at {rate}/s");
-    Ok(Sample::new(format!("{rate}/s, {mode}"), 1)
+    Ok(Sample::new(case_name(rate, mode), 1)
         .with(P50, at(500).with_context(none)?)
         .with(P99, at(990).with_context(none)?)
         .with(MAX, at(1_000).with_context(none)?)
         .with(MESSAGES, per_second(latencies.len() as u64, 1.0))
         .with(CORES, cores)
+        .with(RESIDENT, resident)
         .with(PEAK, peak))
 }
 
@@ -202,6 +210,7 @@ pub(super) fn table(results: &Results) -> String {
         ("max ms", MAX, 1),
         ("messages", MESSAGES, 0),
         ("consumer, cores", CORES, 2),
+        ("consumer's memory, MB", RESIDENT, 0),
         ("consumer's peak, MB", PEAK, 0),
     ];
     let mut text = String::new();

@@ -1,5 +1,4 @@
-//! Owns how results are told: tables in Markdown, for the terminal and for the document. The targets stand beside what
-//! was measured.
+//! Owns how results are told: tables in Markdown, for the terminal and for the document, the targets first.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,113 +8,31 @@ use indicatif::HumanFloatCount;
 
 use super::drain::{CPU, PEAK, POSTGRES_CPU, RATE, RATE_WITH_START, TRANSACTION};
 use super::results::{Results, Spread};
-use super::settings::Part;
-use super::{Case, baseline, growth, latency};
-
-/// A ratio that is told, and what it should be at least.
-struct Ratio {
-    what: &'static str,
-    case: Case,
-    to: (Part, Case),
-    must: f64,
-    ambition: f64,
-}
-
-const RATIOS: &[Ratio] = &[
-    Ratio {
-        what: "drain ÷ limit, one connection",
-        case: Case::Drain {
-            bare: false,
-            paths: 1,
-        },
-        to: (
-            Part::Drain,
-            Case::Limit {
-                bare: false,
-                paths: 1,
-            },
-        ),
-        must: 0.90,
-        ambition: 0.97,
-    },
-    Ratio {
-        what: "the same without indexes",
-        case: Case::Drain { bare: true, paths: 1 },
-        to: (Part::Drain, Case::Limit { bare: true, paths: 1 }),
-        must: 0.90,
-        ambition: 0.95,
-    },
-    Ratio {
-        what: "drain with 2 workers ÷ limit with 2 connections",
-        case: Case::Drain {
-            bare: false,
-            paths: 2,
-        },
-        to: (
-            Part::Drain,
-            Case::Limit {
-                bare: false,
-                paths: 2,
-            },
-        ),
-        must: 0.80,
-        ambition: 0.90,
-    },
-    Ratio {
-        what: "the same without indexes",
-        case: Case::Drain { bare: true, paths: 2 },
-        to: (Part::Drain, Case::Limit { bare: true, paths: 2 }),
-        must: 0.65,
-        ambition: 0.80,
-    },
-    Ratio {
-        what: "drain ÷ plain COPY: order of arrival, the usual collation",
-        case: Case::Drain {
-            bare: false,
-            paths: 1,
-        },
-        to: (Part::Drain, Case::Plain),
-        must: 1.8,
-        ambition: 1.8,
-    },
-    Ratio {
-        what: "drain ÷ Python baseline",
-        case: Case::Drain {
-            bare: false,
-            paths: 1,
-        },
-        to: (Part::Baseline, Case::Baseline),
-        must: 15.0,
-        ambition: 20.0,
-    },
-];
+use super::targets::{self, Parts};
+use super::{baseline, growth, latency};
 
 /// The tables of all parts that a folder holds.
 pub(super) fn text(folder: &Path) -> anyhow::Result<String> {
-    let read = |part| Results::read(folder, part);
-    let drain = read(Part::Drain)?;
-    let baseline = read(Part::Baseline)?;
-    let (latency, growth) = (read(Part::Latency)?, read(Part::Growth)?);
+    let parts = Parts::read(folder)?;
     let (mut text, mut told) = (String::new(), Vec::new());
-    if let Some(drain) = &drain {
+    if let Some(drain) = &parts.drain {
         conditions(&mut text, &mut told, "Drain", drain);
         rates(&mut text, drain);
-        ratios(&mut text, drain, baseline.as_ref());
     }
-    if let Some(latency) = &latency {
+    if let Some(latency) = &parts.latency {
         conditions(&mut text, &mut told, "Latency", latency);
         text.push_str(&latency::table(latency));
     }
-    if let Some(baseline) = &baseline {
+    if let Some(baseline) = &parts.baseline {
         conditions(&mut text, &mut told, "The Python baseline", baseline);
         text.push_str(&baseline::table(baseline));
     }
-    if let Some(growth) = &growth {
+    if let Some(growth) = &parts.growth {
         conditions(&mut text, &mut told, "Growth", growth);
         text.push_str(&growth::table(growth));
     }
     ensure!(!text.is_empty(), "{} holds no results", folder.display());
-    Ok(text)
+    Ok(format!("### Targets\n\n{}{text}", targets::table(&parts)))
 }
 
 /// What a part's numbers hold for, as far as it is not told already.
@@ -167,28 +84,6 @@ pub(super) fn lines(text: &mut String, results: &Results, first: &str, columns: 
     text.push('\n');
 }
 
-fn ratios(text: &mut String, drain: &Results, baseline: Option<&Results>) {
-    text.push_str("| ratio, by round | measured | must | ambition |\n|---|---:|---:|---:|\n");
-    for ratio in RATIOS {
-        let (part, to) = ratio.to;
-        let other = if part == Part::Drain {
-            Some(drain)
-        } else {
-            baseline
-        };
-        let measured = other.and_then(|other| drain.ratio(&ratio.case.name(), other, &to.name(), RATE));
-        let _ = writeln!(
-            text,
-            "| {} | {} | {:.2} | {:.2} |",
-            ratio.what,
-            cell(measured, 2),
-            ratio.must,
-            ratio.ambition
-        );
-    }
-    text.push('\n');
-}
-
 /// The median, and the least and the most where there are several.
 pub(super) fn cell(spread: Option<Spread>, decimals: usize) -> String {
     let Some(Spread { median, min, max }) = spread else {
@@ -210,7 +105,9 @@ pub(super) fn cell(spread: Option<Spread>, decimals: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Case;
     use super::super::results::Sample;
+    use super::super::settings::Part;
     use super::*;
 
     #[test]
@@ -222,39 +119,25 @@ mod tests {
     }
 
     #[test]
-    fn ratios_stand_beside_their_targets() {
+    fn the_targets_come_first_and_then_the_parts_with_their_conditions() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(text(folder.path()).is_err(), "nothing was measured");
-        let sample = |case: Case, rate| Sample::new(case.name(), 1).with(RATE, rate);
+        let case = Case::Drain {
+            bare: false,
+            paths: 1,
+        };
         let results = Results {
             conditions: vec![("machine".to_owned(), "two cores".to_owned())],
-            samples: vec![
-                sample(
-                    Case::Drain {
-                        bare: false,
-                        paths: 1,
-                    },
-                    270_000.0,
-                ),
-                sample(
-                    Case::Limit {
-                        bare: false,
-                        paths: 1,
-                    },
-                    300_000.0,
-                ),
-            ],
+            samples: vec![Sample::new(case.name(), 1).with(RATE, 270_000.0).with(CPU, 0.75)],
         };
         results.write(folder.path(), Part::Drain).expect("written");
         let text = text(folder.path()).expect("a text");
-        assert!(text.contains("- machine: two cores"), "{text}");
+        let (targets, rest) = text.split_once("### Drain").expect("the part that was measured");
         assert!(
-            text.contains("| drain ÷ limit, one connection | 0.90 | 0.90 | 0.97 |"),
+            targets.contains("per million events drained | 0.75 s | ≤ 0.8 s |"),
             "{text}"
         );
-        assert!(
-            text.contains("| drain ÷ Python baseline | – | 15.00 | 20.00 |"),
-            "{text}"
-        );
+        assert!(rest.contains("- machine: two cores"), "{text}");
+        assert!(rest.contains("| drain, indexes, 1 worker | 270,000 |"), "{text}");
     }
 }
