@@ -132,7 +132,8 @@ static COMMANDS: [Spec; 3] = [
         name: "migrate",
         about: "Create the tables, or bring them up to date, and end",
         after: "Tables that exist already are taken as they are. `consume` does the same at its start, unless \
-                --no-migrate is given.",
+                --no-migrate is given.\n\
+                --indexes changes the built-in tables' own indexes, also later: what is written waits meanwhile.",
     },
     Spec {
         command: Command::Check,

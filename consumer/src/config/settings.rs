@@ -96,15 +96,15 @@ pub struct Setting {
     pub secret: bool,
     /// Its heading.
     pub group: Group,
-    /// `migrate` takes it, too; `consume` and `check` take every setting.
-    pub migrate: bool,
+    /// The commands that take it.
+    pub commands: &'static [Command],
 }
 
 impl Setting {
     /// Does the command take it?
     #[must_use]
     pub fn concerns(&self, command: Command) -> bool {
-        self.migrate || command != Command::Migrate
+        self.commands.contains(&command)
     }
 
     /// The default as a person reads it; empty where "not given" goes without saying.
@@ -128,7 +128,8 @@ impl Setting {
             kind,
             secret: false,
             group,
-            migrate: false,
+            // `check` answers for `consume`: what one takes, the other takes.
+            commands: &[Command::Consume, Command::Check],
         }
     }
 
@@ -158,7 +159,12 @@ impl Setting {
     }
 
     const fn also_migrate(mut self) -> Setting {
-        self.migrate = true;
+        self.commands = &[Command::Consume, Command::Check, Command::Migrate];
+        self
+    }
+
+    const fn only_migrate(mut self) -> Setting {
+        self.commands = &[Command::Migrate];
         self
     }
 }
@@ -266,6 +272,15 @@ pub static SETTINGS: &[Setting] = &[
     .env("POSTGRES_STATEMENT_TIMEOUT")
     .default(&["30"])
     .kind(Kind::Number),
+    Setting::new(
+        Group::Postgres,
+        "indexes",
+        "btree|brin",
+        "Indexes that `migrate` gives the built-in tables: btree for quick look-ups, brin where far more is stored \
+         than looked up",
+    )
+    .unset("as they are; new tables have btree")
+    .only_migrate(),
     Setting::new(
         Group::Batches,
         "batch-size",
