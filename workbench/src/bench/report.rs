@@ -10,7 +10,7 @@ use indicatif::HumanFloatCount;
 use super::drain::{CPU, PEAK, POSTGRES_CPU, RATE, RATE_WITH_START, TRANSACTION};
 use super::results::{Results, Spread};
 use super::settings::Part;
-use super::{Case, baseline, growth, latency};
+use super::{Case, baseline, growth, indexes, latency};
 
 /// A ratio that is told, and what it should be at least.
 struct Ratio {
@@ -113,6 +113,10 @@ pub(super) fn text(folder: &Path) -> anyhow::Result<String> {
     if let Some(growth) = &growth {
         conditions(&mut text, &mut told, "Growth", growth);
         text.push_str(&growth::table(growth));
+    }
+    if let Some(indexes) = &read(Part::Indexes)? {
+        conditions(&mut text, &mut told, "Indexes", indexes);
+        text.push_str(&indexes::table(indexes));
     }
     ensure!(!text.is_empty(), "{} holds no results", folder.display());
     Ok(text)
