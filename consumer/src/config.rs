@@ -59,6 +59,8 @@ pub struct Config {
     pub startup_timeout: Option<Duration>,
     /// Create and update tables at the start.
     pub migrate: bool,
+    /// The indexes that the command `migrate` gives the built-in tables; `None`: it leaves them as they are.
+    pub indexes: Option<Indexes>,
     /// Where to serve health and numbers; `None`: nowhere.
     pub http_listen: Option<SocketAddr>,
     /// Further names that the status page answers to, in small letters.
@@ -287,6 +289,15 @@ pub enum UnknownTypes {
     DeadLetter,
     /// Counted, and passed over.
     Skip,
+}
+
+/// By what a built-in table's rows of one server or service are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indexes {
+    /// B-tree on identifier and time: quick look-ups, and half of what storing costs.
+    Btree,
+    /// BRIN on the identifier: next to nothing to fill, and read in ranges of pages.
+    Brin,
 }
 
 /// What is logged, and how.

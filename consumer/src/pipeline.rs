@@ -257,7 +257,7 @@ async fn supervise(
     }
 }
 
-/// Applies the missing migrations, and nothing else.
+/// Applies the missing migrations, and gives the built-in tables the indexes that were asked for, if any were.
 pub async fn migrate(config: Config) -> Result<(), RunError> {
     let health = Health::new(0, config.batch.interval, Instant::now());
     match within(
@@ -266,11 +266,18 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
     )
     .await
     {
-        Some(migrated) => Ok(migrated?),
-        None => Err(RunError::StartupTimeout(
-            health.not_ready(Instant::now()).join("; "),
-        )),
+        Some(migrated) => migrated?,
+        None => {
+            return Err(RunError::StartupTimeout(
+                health.not_ready(Instant::now()).join("; "),
+            ));
+        }
     }
+    // The server is there: how long it builds an index is no matter of the start.
+    if let Some(indexes) = config.indexes {
+        schema::index_when_there(&config.postgres, indexes, &health.postgres).await?;
+    }
+    Ok(())
 }
 
 /// The bytes that all workers may hold together: two batches each, and what its Kafka client fetches ahead.

@@ -1,10 +1,11 @@
-//! Owns what the database must have before the first event: migrations, behind an advisory lock.
+//! Owns what the database must have before the first event: migrations, behind an advisory lock, and which indexes.
 //! Waits for a server that is not there yet. What the routed tables must look like is `table::catalog`'s.
 
+mod indexes; // the built-in tables' indexes: B-tree or BRIN
 pub mod privileges; // what the user must be allowed
 
 use self::privileges::Missing;
-use crate::config::PostgresConfig;
+use crate::config::{Indexes, PostgresConfig};
 use crate::health::PostgresHealth;
 use crate::postgres::{self, ConnectError};
 use crate::retry::Backoff;
@@ -26,6 +27,9 @@ const HISTORY: &str = "storage_consumer_migrations";
 /// The advisory lock that all members of all groups take while they migrate: an arbitrary number ("storcons" in
 /// ASCII), the same in every version.
 const LOCK: i64 = 0x7374_6f72_636f_6e73;
+
+/// What takes long here, another member's migration included, is no reason to give up.
+const PATIENT: &str = "SET lock_timeout = 0; SET statement_timeout = 0";
 
 /// Why the database could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +79,7 @@ async fn migrate(client: &mut Client) -> Result<Vec<String>, SchemaError> {
     if is_current(client).await? {
         return Ok(Vec::new());
     }
-    // A long migration of another member is no reason to give up.
-    client
-        .batch_execute("SET lock_timeout = 0; SET statement_timeout = 0")
-        .await?;
+    client.batch_execute(PATIENT).await?;
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     let mut runner = migrations::runner();
     let report: Report = runner.set_migration_table_name(HISTORY).run_async(client).await?;
@@ -176,6 +177,21 @@ pub async fn prepare(
 /// The command `migrate`: applies the missing migrations. A server that is not there is waited for.
 pub async fn migrate_when_there(config: &PostgresConfig, health: &PostgresHealth) -> Result<(), StartError> {
     when_there(health, async || Ok(migrate_and_tell(config).await?)).await
+}
+
+/// Gives the built-in tables the indexes of this design. A server that is not there is waited for.
+pub async fn index_when_there(
+    config: &PostgresConfig,
+    design: Indexes,
+    health: &PostgresHealth,
+) -> Result<(), StartError> {
+    when_there(health, async || {
+        let mut client = postgres::connect(config).await.map_err(SchemaError::from)?;
+        Ok(indexes::change(&mut client, design)
+            .await
+            .map_err(SchemaError::from)?)
+    })
+    .await
 }
 
 /// Tries until PostgreSQL takes it, or a person must act.

@@ -120,7 +120,7 @@ pub struct Column {
 pub struct KeyColumn {
     /// Its place in `Table::columns`.
     pub column: usize,
-    /// `DESC` in the index.
+    /// The largest value first: `DESC` in the index.
     pub descending: bool,
 }
 
@@ -131,7 +131,7 @@ pub struct Table {
     pub name: TableName,
     /// The columns that COPY fills, in COPY's order.
     pub columns: Vec<Column>,
-    /// The columns of its B-tree index that rows are sorted by; empty: order of arrival.
+    /// The columns that rows are sorted by, as its B-tree or its BRIN indexes ask for; empty: order of arrival.
     pub key: Vec<KeyColumn>,
     /// What the catalog said, as one string: another one means that the table has changed.
     pub fingerprint: String,

@@ -14,6 +14,7 @@ mod latency; // from the broker to the committed row
 mod baseline; // a consumer in Python
 mod growth; // more partitions, more backlog
 mod targets; // what should be reached, beside what was
+mod indexes; // B-tree and BRIN: what is filled, and what is read
 mod report; // all of it as tables
 
 pub use settings::Settings;
@@ -41,6 +42,7 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> anyhow::Result<()> {
             Part::Latency => latency::measure(&mut stage, settings, &mut results),
             Part::Baseline => baseline::measure(&mut stage, settings, &mut results),
             Part::Growth => growth::measure(&mut stage, settings, &mut results),
+            Part::Indexes => indexes::measure(&mut stage, settings, &mut results),
         };
         // What was measured before something went wrong is kept.
         if outcome.is_ok() || !results.samples.is_empty() {

@@ -100,9 +100,9 @@ impl Surroundings {
     }
 }
 
-/// Prepares the database as `storage-consumer migrate` does; no Kafka is needed for it.
-pub fn migrate(surroundings: &Surroundings, log: &Path) -> anyhow::Result<()> {
-    surroundings.launch("migrate", log)?.run(MIGRATION)
+/// Prepares the database as `storage-consumer migrate` does with these options; no Kafka is needed for it.
+pub fn migrate(surroundings: &Surroundings, log: &Path, options: &[&str]) -> anyhow::Result<()> {
+    surroundings.launch("migrate", log)?.args(options).run(MIGRATION)
 }
 
 /// A running storage-consumer with a log of its own. Killed when dropped.

@@ -50,7 +50,8 @@ pub(super) static COMMANDS: [Spec; 13] = [
         words: &["migrate"],
         about: "Create the tables, or bring them up to date, and end",
         after: "Tables that exist already are taken as they are. `consume` does the same at its start, unless \
-                --no-migrate is given.\n\n\
+                --no-migrate is given.\n\
+                --indexes changes the built-in tables' own indexes, also later: what is written waits meanwhile.\n\n\
                 Example: as the tables' owner, before a `consume --no-migrate` of a user with fewer privileges\n  \
                 storage-consumer migrate --postgres-user owner --postgres-password-file /run/secrets/owner",
         own: nothing,

@@ -1,7 +1,7 @@
 //! The command line from end to end: help, precedence, the list of mistakes.
 
 use super::*;
-use crate::config::{LogFormat, LogLevel, OffsetReset, UnknownTypes};
+use crate::config::{Indexes, LogFormat, LogLevel, OffsetReset, UnknownTypes};
 use std::time::Duration;
 
 fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Invocation, CliError> {
@@ -278,6 +278,22 @@ fn each_command_reads_what_concerns_it() {
         run(&["check", "--batch-size=5"], &env).is_err(),
         "check answers for consume"
     );
+}
+
+#[test]
+fn only_migrate_is_asked_for_indexes() {
+    let (_keep, path) = file("indexes = 'brin'");
+    let env = [("STORAGE_CONSUMER_CONFIG", path.as_str())];
+    assert_eq!(config(&["migrate"], &[]).indexes, None);
+    assert_eq!(config(&["migrate"], &env).indexes, Some(Indexes::Brin));
+    assert_eq!(
+        config(&["migrate", "--indexes=btree"], &env).indexes,
+        Some(Indexes::Btree)
+    );
+    assert_eq!(config(&["consume"], &env).indexes, None);
+    assert!(run(&["consume", "--indexes=brin"], &[]).is_err());
+    let text = mistakes(&["migrate", "--indexes=hash"], &[]);
+    assert!(text.contains("\"hash\" is not one of btree, brin"), "{text}");
 }
 
 #[test]

@@ -320,7 +320,7 @@ fn describe(table: &Table) -> String {
         .map(|key| table.columns[key.column].name.as_str())
         .collect();
     let order = if key.is_empty() {
-        "no B-tree index".to_owned()
+        "no index that asks for an order".to_owned()
     } else {
         format!("rows sorted by {}", key.join(", "))
     };

@@ -71,6 +71,7 @@ impl Resolver<'_> {
             shutdown_timeout: self.one("shutdown-timeout", |text| values::seconds(text, DAY)),
             startup_timeout: self.optional("startup-timeout", |text| values::seconds(text, DAY)),
             migrate: !self.optional("no-migrate", values::flag).unwrap_or(false),
+            indexes: self.optional("indexes", values::indexes),
             http_listen: self.one("http-listen", values::listen),
             http_names: self.optional("http-names", values::names).unwrap_or_default(),
             log: LogConfig {

@@ -91,8 +91,10 @@ pub struct Setting {
     pub secret: bool,
     /// Its heading.
     pub group: Group,
-    /// `migrate` takes it, too; `consume` and `check` take every setting.
+    /// `migrate` takes it, too; `consume` and `check` take every setting but those of `migrate` alone.
     pub migrate: bool,
+    /// Nobody else does.
+    pub only_migrate: bool,
     /// `healthcheck` takes it, too.
     pub healthcheck: bool,
 }
@@ -104,6 +106,9 @@ impl Setting {
     /// Does the command take it?
     #[must_use]
     pub fn concerns(&self, command: Command) -> bool {
+        if self.only_migrate {
+            return command == Command::Migrate;
+        }
         // They end at once where a server is out of reach.
         let of_any_server = self.migrate && self.name != "startup-timeout";
         let of_kafka = self.group == Group::Kafka && !OF_READING.contains(&self.name);
@@ -143,6 +148,7 @@ impl Setting {
             secret: false,
             group,
             migrate: false,
+            only_migrate: false,
             healthcheck: false,
         }
     }
@@ -174,6 +180,12 @@ impl Setting {
 
     const fn also_migrate(mut self) -> Setting {
         self.migrate = true;
+        self
+    }
+
+    const fn only_migrate(mut self) -> Setting {
+        self.migrate = true;
+        self.only_migrate = true;
         self
     }
 
@@ -297,6 +309,15 @@ const GENERAL: &[Setting] = &[
     .env("POSTGRES_STATEMENT_TIMEOUT")
     .default(&["30"])
     .kind(Kind::Number),
+    Setting::new(
+        Group::Postgres,
+        "indexes",
+        "btree|brin",
+        "Indexes that `migrate` gives the built-in tables: btree for quick look-ups, brin where far more is stored \
+         than looked up",
+    )
+    .unset("as they are; new tables have btree")
+    .only_migrate(),
     Setting::new(
         Group::Batches,
         "batch-size",

@@ -1,7 +1,7 @@
 //! Owns what a single value must look like. Each function takes the text as typed and returns the value, or the rest of
 //! a sentence that begins with that text. No value is printed here: some are secrets.
 
-use super::{LogFormat, LogLevel, OffsetReset, RootCertificates, Secret, SslMode, UnknownTypes};
+use super::{Indexes, LogFormat, LogLevel, OffsetReset, RootCertificates, Secret, SslMode, UnknownTypes};
 use crate::table::TableName;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -35,6 +35,10 @@ pub(super) fn unknown_types(text: &str) -> Parsed<UnknownTypes> {
             ("skip", UnknownTypes::Skip),
         ],
     )
+}
+
+pub(super) fn indexes(text: &str) -> Parsed<Indexes> {
+    one_of(text, &[("btree", Indexes::Btree), ("brin", Indexes::Brin)])
 }
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {

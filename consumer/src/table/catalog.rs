@@ -1,6 +1,8 @@
 //! Reads tables from PostgreSQL's catalog and says which of their columns an event can't fill.
 //! The contract (which type takes what) is in the design's table; its bytes are `pipeline::encode`'s.
 
+mod key; // the order that a table's indexes ask for
+
 use super::{Column, ColumnType, KeyColumn, Source, Table, TableName};
 use crate::postgres::{ConnectError, Connection};
 use std::error::Error;
@@ -165,26 +167,17 @@ async fn read_table(
     if columns.is_empty() && findings.is_empty() {
         findings.push(format!("table {name}: has no column that an event could fill"));
     }
-    let mut key = Vec::new();
-    for row in client
-        .query(include_str!("../sql/table_key.sql"), &[&oid])
-        .await?
-    {
-        let number: i16 = row.try_get("number")?;
-        // Past the first key column that PostgreSQL fills, the order is not ours to make.
-        let Some(column) = numbers.iter().position(|candidate| *candidate == number) else {
-            break;
-        };
-        key.push(KeyColumn {
-            column,
-            descending: row.try_get("descending")?,
-        });
-    }
+    let place = |number| numbers.iter().position(|candidate| *candidate == number);
+    let key = key::read(client, oid, &numbers).await?;
+    let key = key.into_iter().filter_map(|(number, descending)| {
+        let column = place(number)?;
+        Some(KeyColumn { column, descending })
+    });
     Ok((
         Table {
             name: name.clone(),
             columns,
-            key,
+            key: key.collect(),
             fingerprint: String::new(),
         },
         findings,

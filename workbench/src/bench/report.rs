@@ -9,7 +9,7 @@ use indicatif::HumanFloatCount;
 use super::drain::{CPU, PEAK, POSTGRES_CPU, RATE, RATE_WITH_START, TRANSACTION};
 use super::results::{Results, Spread};
 use super::targets::{self, Parts};
-use super::{baseline, growth, latency};
+use super::{baseline, growth, indexes, latency};
 
 /// The tables of all parts that a folder holds.
 pub(super) fn text(folder: &Path) -> anyhow::Result<String> {
@@ -30,6 +30,10 @@ pub(super) fn text(folder: &Path) -> anyhow::Result<String> {
     if let Some(growth) = &parts.growth {
         conditions(&mut text, &mut told, "Growth", growth);
         text.push_str(&growth::table(growth));
+    }
+    if let Some(indexes) = &parts.indexes {
+        conditions(&mut text, &mut told, "Indexes", indexes);
+        text.push_str(&indexes::table(indexes));
     }
     ensure!(!text.is_empty(), "{} holds no results", folder.display());
     Ok(format!("### Targets\n\n{}{text}", targets::table(&parts)))

@@ -12,11 +12,13 @@ pub const HELP: &str = "\
 Environment:
   BENCH_EVENTS    events in the topic that is drained [default: 2000000]
   BENCH_ROUNDS    how often each case is measured, in turns [default: 3]
-  BENCH_ONLY      only these parts, with commas between: drain,latency,baseline,growth [default: all]
+  BENCH_ONLY      only these parts, with commas between: drain,latency,baseline,growth,indexes
+                  [default: all but indexes]
   BENCH_RATES     events a second for the latency [default: 100,1000,5000,10000,50000]
   BENCH_SECONDS   how long each of them is measured [default: 10]
   BENCH_TABLES    rows that a table holds already when it is filled, as 10000000,50000000: minutes, and 250 bytes a row
                   [default: none but empty tables]
+  BENCH_ROWS      rows of the tables that are read, for the indexes [default: 6000000]
   BENCH_RESULTS   a folder for the results, bench-PART.json [default: workbench/results]
   BENCH_REPORT    the document that is filled from them [default: docs/benchmarks.md]
   STORAGE_CONSUMER_BIN  another consumer than the one beside this program
@@ -33,10 +35,20 @@ pub(super) enum Part {
     Baseline,
     /// What should stay as it is when there is more of something.
     Growth,
+    /// What is gained and lost without a B-tree.
+    Indexes,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 4] = [Self::Drain, Self::Latency, Self::Baseline, Self::Growth];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Drain,
+        Self::Latency,
+        Self::Baseline,
+        Self::Growth,
+        Self::Indexes,
+    ];
+    /// Those that are about the consumer.
+    pub(super) const USUAL: [Self; 4] = [Self::Drain, Self::Latency, Self::Baseline, Self::Growth];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -44,6 +56,7 @@ impl Part {
             Self::Latency => "latency",
             Self::Baseline => "baseline",
             Self::Growth => "growth",
+            Self::Indexes => "indexes",
         }
     }
 }
@@ -62,6 +75,7 @@ pub struct Settings {
     pub(super) rates: Vec<u32>,
     pub(super) seconds: Duration,
     pub(super) tables: Vec<u64>,
+    pub(super) rows: u64,
     pub(super) only: Vec<Part>,
 }
 
@@ -72,15 +86,15 @@ impl Settings {
         let only = value(&lookup, &mut mistakes, "BENCH_ONLY", List::<String>(Vec::new())).0;
         let mut parts = Vec::new();
         for name in only {
-            match Part::ALL.into_iter().find(|part| part.name() == name) {
-                Some(part) => parts.push(part),
-                None => mistakes.push(format!(
-                    "BENCH_ONLY: there is no {name}: choose from drain, latency, baseline, growth"
-                )),
+            if let Some(part) = Part::ALL.into_iter().find(|part| part.name() == name) {
+                parts.push(part);
+            } else {
+                let names = Part::ALL.map(Part::name).join(", ");
+                mistakes.push(format!("BENCH_ONLY: there is no {name}: choose from {names}"));
             }
         }
         if parts.is_empty() {
-            parts.extend(Part::ALL);
+            parts.extend(Part::USUAL);
         }
         let rates = List(vec![100, 1_000, 5_000, 10_000, 50_000]);
         let seconds: u64 = value(&lookup, &mut mistakes, "BENCH_SECONDS", 10);
@@ -102,6 +116,7 @@ impl Settings {
             rates: value(&lookup, &mut mistakes, "BENCH_RATES", rates).0,
             seconds: Duration::from_secs(seconds),
             tables: value(&lookup, &mut mistakes, "BENCH_TABLES", List(Vec::new())).0,
+            rows: value(&lookup, &mut mistakes, "BENCH_ROWS", 6_000_000),
             only: parts,
         };
         let mut check = |fine: bool, mistake: &str| {
@@ -113,6 +128,10 @@ impl Settings {
         check(
             (1_000..=20_000_000).contains(&settings.events),
             "BENCH_EVENTS: must be from 1000 to 20000000",
+        );
+        check(
+            (200_000..=100_000_000).contains(&settings.rows),
+            "BENCH_ROWS: must be from 200000 to 100000000",
         );
         check(
             (1..=100).contains(&settings.rounds),
@@ -159,6 +178,7 @@ mod tests {
             ("BENCH_RATES", "100,x"),
             ("BENCH_SECONDS", "0"),
             ("BENCH_TABLES", "1e6"),
+            ("BENCH_ROWS", "1"),
         ];
         let lookup = |name: &str| {
             let found = all.iter().find(|(known, _)| *known == name);
@@ -174,7 +194,7 @@ mod tests {
             );
         }
         let defaults = Settings::read(|_| None).expect("they are fine");
-        assert_eq!(defaults.only, Part::ALL);
+        assert_eq!(defaults.only, Part::USUAL);
         assert_eq!(defaults.rates, [100, 1_000, 5_000, 10_000, 50_000]);
     }
 }

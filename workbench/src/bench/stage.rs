@@ -58,12 +58,22 @@ pub(super) enum Shape {
     Bare,
     /// With indexes on identifiers in a usual collation, as most tables out there.
     Plain(String),
+    /// With BRIN indexes only, as the consumer's migration makes them when it is asked to.
+    Brin,
 }
 
 impl Shape {
+    /// Of `storage-consumer migrate`.
+    fn options(&self) -> &'static [&'static str] {
+        match self {
+            Self::Brin => &["--indexes", "brin"],
+            Self::Indexed | Self::Bare | Self::Plain(_) => &[],
+        }
+    }
+
     fn sql(&self) -> String {
         match self {
-            Self::Indexed => String::new(),
+            Self::Indexed | Self::Brin => String::new(),
             Self::Bare => "DROP INDEX server_metrics_server_id_timestamp_idx, server_metrics_timestamp_idx,
                            application_metrics_service_name_timestamp_idx, application_metrics_timestamp_idx"
                 .to_owned(),
@@ -244,7 +254,7 @@ impl<'a> Stage<'a> {
             user: self.postgres.options().user.clone(),
             password: self.postgres.options().password.clone(),
         };
-        subject::migrate(&surroundings, &self.log("migrate"))?;
+        subject::migrate(&surroundings, &self.log("migrate"), shape.options())?;
         self.postgres.execute(DATABASE, &shape.sql())?;
         // So that no measurement pays for what another one has written.
         self.postgres.execute("postgres", "CHECKPOINT")?;

@@ -18,6 +18,7 @@ pub(super) struct Parts {
     pub(super) latency: Option<Results>,
     pub(super) baseline: Option<Results>,
     pub(super) growth: Option<Results>,
+    pub(super) indexes: Option<Results>,
 }
 
 impl Parts {
@@ -28,6 +29,7 @@ impl Parts {
             latency: read(Part::Latency)?,
             baseline: read(Part::Baseline)?,
             growth: read(Part::Growth)?,
+            indexes: read(Part::Indexes)?,
         })
     }
 

@@ -85,7 +85,7 @@ impl Stage {
             user: postgres.options().user.clone(),
             password: postgres.options().password.clone(),
         };
-        subject::migrate(&surroundings, &folder.path().join("migrate.log"))?;
+        subject::migrate(&surroundings, &folder.path().join("migrate.log"), &[])?;
         referee::add_coordinates(&postgres, DATABASE)?;
         postgres.execute(DATABASE, PREPARE)?;
         USER.clone_into(&mut surroundings.user);

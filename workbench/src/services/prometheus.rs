@@ -60,7 +60,7 @@ impl Prometheus {
         Ok(server)
     }
 
-    /// The samples of an expression now: each with `metric` and `value`. A scalar is no sample.
+    /// The samples of a `PromQL` expression now: each with `metric` and `value`. A scalar is no sample.
     pub fn query(&self, expression: &str) -> anyhow::Result<Vec<Value>> {
         let answer = self.api(&format!("/api/v1/query?query={}", encoded(expression)))?;
         let samples = answer["result"].as_array().cloned();

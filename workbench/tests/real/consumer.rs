@@ -229,6 +229,7 @@ pub(crate) fn migrate_with_coordinates(scene: &Scene, postgres: &Postgres) {
     subject::migrate(
         &surroundings(scene, "127.0.0.1:1", postgres.port()),
         &folder.path().join("log"),
+        &[],
     )
     .unwrap_or_else(|error| panic!("{error:#}"));
     referee::add_coordinates(postgres, &scene.database).expect("the columns can be added");

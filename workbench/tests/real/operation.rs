@@ -1,6 +1,6 @@
 //! What an operator meets: exit codes, probes, numbers, `check`, `migrate`, and secrets that stay secret.
 
-use crate::consumer::{Consumer, PATIENCE, expect_settled, load, query};
+use crate::consumer::{Consumer, PATIENCE, expect_settled, load, query, while_load_flows};
 use crate::shared::{Scene, kafka, postgres};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -168,6 +168,95 @@ fn existing_tables_are_taken_as_they_are() {
     );
     let indexes = "SELECT count(*)::text FROM pg_indexes WHERE tablename = 'server_metrics'";
     assert_eq!(query(postgres(), &scene.database, indexes).as_deref(), Some("1"));
+}
+
+#[test]
+fn migrate_changes_indexes_where_it_is_asked_to_and_rows_stay_in_their_order() {
+    const BRIN: &str = "server_metrics_server_id_idx brin (server_id) WITH (pages_per_range='8'), \
+                        server_metrics_timestamp_idx brin (\"timestamp\")";
+    const BTREE: &str = "server_metrics_server_id_timestamp_idx btree (server_id, \"timestamp\" DESC), \
+                         server_metrics_timestamp_idx brin (\"timestamp\")";
+    const OWN: &str = "mine btree (service_name, \"timestamp\" DESC), \
+                       application_metrics_timestamp_idx brin (\"timestamp\")";
+    const ROWS: u64 = 3000;
+    let scene = Scene::new("indexes", 1);
+    let migrate = |arguments: &[&str]| {
+        let servers = kafka().bootstrap();
+        let mut migrate = Consumer::launch(&scene, &servers, postgres().port(), "migrate", arguments);
+        assert!(migrate.wait().success(), "{}", migrate.text());
+        migrate.text()
+    };
+    let ask = |sql: &str| query(postgres(), &scene.database, sql).expect("an answer");
+    let indexes = |table: &str| {
+        ask(&format!(
+            "SELECT string_agg(indexname || split_part(indexdef, ' USING', 2), ', '
+                               ORDER BY indexdef LIKE '%\"timestamp\")', indexname)
+             FROM pg_indexes WHERE tablename = '{table}'"
+        ))
+    };
+
+    let text = migrate(&["--indexes", "brin"]);
+    assert_eq!(text.matches("indexes changed").count(), 2, "{text}");
+    assert_eq!(indexes("server_metrics"), BRIN);
+    let text = migrate(&["--indexes", "brin"]);
+    assert_eq!(text.matches("as asked for already").count(), 2, "{text}");
+    assert_eq!(migrate(&[]), "");
+    assert_eq!(indexes("server_metrics"), BRIN);
+
+    // All of it in one transaction, so that the order is that of one batch.
+    publish::run(&load(&scene, ROWS), &AtomicBool::new(false), |_| {}).expect("the load is sent");
+    let consumer = Consumer::start(&scene, &["--batch-size", "3000", "--commit-interval", "90"]);
+    expect_settled(&scene, postgres(), &consumer, ROWS);
+    consumer.stop();
+    for (table, identifier) in [
+        ("server_metrics", "server_id"),
+        ("application_metrics", "service_name"),
+    ] {
+        let sql = format!(
+            "SELECT count(DISTINCT batch) || ' batch, more than one series: ' || (count(DISTINCT series) > 1)
+                    || ', out of order: ' || count(*) FILTER (WHERE (series, newer) < (series_before, newer_before))
+             FROM (SELECT xmin::text AS batch, {identifier} AS series, -extract(epoch FROM timestamp) AS newer,
+                          lag({identifier}) OVER place AS series_before,
+                          lag(-extract(epoch FROM timestamp)) OVER place AS newer_before
+                   FROM {table} WINDOW place AS (ORDER BY ctid)) AS rows"
+        );
+        assert_eq!(
+            ask(&sql),
+            "1 batch, more than one series: true, out of order: 0",
+            "{table}"
+        );
+    }
+
+    // Also under load, which waits meanwhile.
+    let consumer = Consumer::start(&scene, &[]);
+    let more = while_load_flows(
+        Settings {
+            rate: 2000.0,
+            ..load(&scene, 0)
+        },
+        || {
+            let stored = || ask("SELECT count(*)::text FROM server_metrics");
+            let before = stored();
+            assert!(wait_until(PATIENCE, || stored() != before), "{}", consumer.text());
+            let text = migrate(&["--indexes", "btree"]);
+            assert_eq!(text.matches("indexes changed").count(), 2, "{text}");
+            assert_eq!(indexes("server_metrics"), BTREE);
+        },
+    );
+    expect_settled(&scene, postgres(), &consumer, ROWS + more.produced);
+    consumer.stop();
+
+    let sql = "ALTER INDEX application_metrics_service_name_timestamp_idx RENAME TO mine";
+    postgres().execute(&scene.database, sql).expect("it is there");
+    let text = migrate(&["--indexes", "brin"]);
+    assert!(text.contains("left as they are"), "{text}");
+    assert_eq!(
+        (
+            indexes("server_metrics").as_str(),
+            indexes("application_metrics").as_str()
+        ),
+        (BRIN, OWN)
+    );
 }
 
 #[test]
