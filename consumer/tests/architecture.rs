@@ -203,17 +203,6 @@ fn files_say_what_they_own_and_are_read_at_a_sitting() {
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 
-#[test]
-fn what_is_unsafe_is_the_batch_call_and_nothing_else() {
-    let sources = files(&format!("{}/src", root("consumer")));
-    let unsafe_ones: Vec<String> = sources
-        .into_iter()
-        .filter(|(_, text)| text.contains("unsafe_code"))
-        .map(|(file, _)| file)
-        .collect();
-    assert_eq!(unsafe_ones, ["pipeline/consume/messages.rs"]);
-}
-
 // ---- Paths --------------------------------------------------------------------------------------------------
 
 fn is_pure(path: &str) -> bool {

@@ -4,17 +4,15 @@
 mod client; // the Kafka client's properties
 mod group; // what is assigned and revoked, and where it starts
 mod start; // what only Kafka knows: where a partition starts, what its log holds
-mod messages; // librdkafka's batch call
 mod poll; // messages into the filling batch
 
 pub(super) use self::client::fetched_ahead;
 pub use self::client::{check_properties, onlooker};
 
-use self::messages::Client;
 use super::commit::Advisory;
 use super::exchange::{Command, Outcome, StoreError};
 use super::flow::Flow;
-use super::rebalance::Context;
+use super::rebalance::{Context, KafkaConsumer};
 use super::routing::Routing;
 use crate::config::{BatchConfig, KafkaConfig, Secret};
 use crate::health::WorkerHealth;
@@ -76,7 +74,7 @@ pub(super) struct Parts {
 pub(super) struct Consume {
     worker: u16,
     kafka: KafkaConfig,
-    consumer: Client,
+    consumer: KafkaConsumer,
     flow: Flow,
     advisory: Advisory,
     metrics: Arc<Metrics>,
@@ -131,8 +129,6 @@ impl Consume {
             self.health.turned(now, self.flow.oldest());
             self.take_outcomes(now)?;
             self.carry_out_decisions(now);
-            self.consumer
-                .divert_again(self.flow.assignment().partitions(), now);
             self.use_renewed_credentials(now);
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
@@ -259,7 +255,7 @@ fn join(
     worker: u16,
     health: &Arc<WorkerHealth>,
     metrics: &Arc<Metrics>,
-) -> Result<Client, ConsumeError> {
+) -> Result<KafkaConsumer, ConsumeError> {
     let context = Context::new(kafka, worker, Arc::clone(health), Arc::clone(metrics));
     let mut consumer = client::create(kafka, context).map_err(ConsumeError::Client)?;
     let thread = std::thread::current();
@@ -267,7 +263,7 @@ fn join(
     consumer
         .subscribe(&[&kafka.topic])
         .map_err(ConsumeError::Client)?;
-    Ok(Client::new(consumer, &kafka.topic))
+    Ok(consumer)
 }
 
 impl Drop for Consume {

@@ -321,6 +321,7 @@ mod tests {
             ]),
             baseline: results(vec![sample(Case::Baseline, 10_000.0)]),
             growth: results(growth_samples.collect()),
+            indexes: None,
         };
         let text = table(&parts);
         for line in [

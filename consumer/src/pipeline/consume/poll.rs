@@ -1,6 +1,5 @@
 //! Owns the way of messages from librdkafka into the filling batch, and what the client's errors mean.
 
-use super::messages::{Fetched, MOST};
 use super::{Consume, ConsumeError};
 use crate::offsets::{Offset, Partition};
 use crate::pipeline::batch::Incoming;
@@ -33,51 +32,18 @@ impl Consume {
                 self.pause(false);
             }
         }
-        if !self.poll_news(now)? {
-            return Ok(true);
-        }
-        let mut left = self.kafka.max_poll_records;
-        while left > 0 {
-            let most = left.min(MOST);
-            left -= most;
-            let Self {
-                consumer,
-                flow,
-                kafka,
-                ..
-            } = self;
-            let mut errors = Vec::new();
-            let more = consumer.take(most, &kafka.topic, |fetched| match fetched {
-                Fetched::Message(incoming) => flow.take(&incoming, now),
-                Fetched::Error(KafkaError::PartitionEOF(partition)) => flow.reached_end(Partition(partition)),
-                Fetched::Error(error) => errors.push(error),
-            });
-            for error in errors {
-                self.take_kafka_error(error, now)?;
-            }
-            if !more || self.flow.is_full() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Takes what comes by the client's own queue: the group's decisions, errors, statistics. Whether it is empty. Before
-    /// a partition is diverted, its messages come here, too, and are older than those that come there later: as long as
-    /// there is something here, nothing may be taken from there.
-    fn poll_news(&mut self, now: Instant) -> Result<bool, ConsumeError> {
-        for _ in 0..MOST {
+        for _ in 0..self.kafka.max_poll_records {
             match self.consumer.poll(Duration::ZERO) {
-                None => return Ok(true),
+                None => return Ok(false),
                 Some(Ok(message)) => self.flow.take(&incoming(&message, &self.kafka.topic), now),
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.flow.reached_end(Partition(partition)),
                 Some(Err(error)) => self.take_kafka_error(error, now)?,
             }
             if self.flow.is_full() {
-                break;
+                return Ok(false);
             }
         }
-        Ok(false)
+        Ok(true)
     }
 
     pub(super) fn pause(&mut self, pause: bool) {
