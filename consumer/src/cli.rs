@@ -133,7 +133,7 @@ static COMMANDS: [Spec; 3] = [
         about: "Create the tables, or bring them up to date, and end",
         after: "Tables that exist already are taken as they are. `consume` does the same at its start, unless \
                 --no-migrate is given.\n\
-                --indexes changes the indexes of the built-in tables, old or new; storing waits until it is done.",
+                --indexes changes the built-in tables' own indexes, also later: what is written waits meanwhile.",
     },
     Spec {
         command: Command::Check,
