@@ -66,15 +66,23 @@ const QUERIES: [Query; 5] = [
         sql: "WHERE server_id = 'server-1000' ORDER BY timestamp DESC LIMIT 1",
     },
     Query {
-        name: "one server's latest row within the last hour",
-        sql: "WHERE server_id = 'server-1000' AND timestamp >= {end} - interval '1 hour'
-              ORDER BY timestamp DESC LIMIT 1",
-    },
-    Query {
         name: "all servers, five minutes",
         sql: "WHERE timestamp >= {end} - interval '15 minutes' AND timestamp < {end} - interval '10 minutes'",
     },
+    LATEST_OF_AN_HOUR,
 ];
+const LATEST_OF_AN_HOUR: Query = Query {
+    name: "one server's latest row within the last hour",
+    sql: "WHERE server_id = 'server-1000' AND timestamp >= {end} - interval '1 hour'
+          ORDER BY timestamp DESC LIMIT 1",
+};
+
+/// BRIN summarizes when the table is vacuumed. The rows that autovacuum waits for are a fifth of the table.
+const SIXTH: u64 = 6;
+const SINCE_VACUUM: Query = Query {
+    name: "the same, with a sixth more rows since the last VACUUM",
+    ..LATEST_OF_AN_HOUR
+};
 
 /// Fills in turns, then reads each design's table.
 pub(super) fn measure(
@@ -121,16 +129,21 @@ pub(super) fn measure(
         (BRIN, Shape::Brin),
     ] {
         stage.fresh(TOPIC, &shape)?;
-        let mut database = stage.measured()?;
-        store(stage, &mut database, rows, design != PLAIN)?;
+        let mut table = Table {
+            database: stage.measured()?,
+            design,
+            rows: 0,
+        };
+        table.grow(stage, rows)?;
+        table.database.query("VACUUM (ANALYZE) server_metrics")?;
+        table.database.query("CHECKPOINT")?;
         say(&format!("{design}: {} rows are stored", HumanCount(rows)));
-        results.samples.push(sizes(&mut database, design)?);
-        let counts = read(stage, &mut database, design, rows, settings.rounds, results)?;
+        results.samples.push(table.sizes()?);
+        let mut counts = table.read(stage, &QUERIES, settings.rounds, results)?;
+        table.grow(stage, rows + rows / SIXTH / BATCH * BATCH)?;
+        counts.extend(table.read(stage, &[SINCE_VACUUM], settings.rounds, results)?);
         if found.is_empty() {
-            ensure!(
-                counts.iter().all(|count| *count > 0),
-                "a query finds nothing: {counts:?}"
-            );
+            ensure!(!counts.contains(&0), "a query finds nothing: {counts:?}");
             found.clone_from(&counts);
         }
         ensure!(
@@ -141,80 +154,90 @@ pub(super) fn measure(
     Ok(())
 }
 
-/// Stores the rows where a consumer would: by arrival, the servers of a turn in no order; or each batch in the order of
-/// the key, the newest reading of a server first.
-fn store(stage: &Stage<'_>, database: &mut Database, rows: u64, in_order: bool) -> anyhow::Result<()> {
-    // Of row n: which reading, and whose. 1237 and 2000 have no divisor in common, so that each server is there once a
-    // turn.
-    let (turn, server) = if in_order {
-        (
-            format!("n / {BATCH} * {READINGS} + {READINGS} - 1 - n % {READINGS}"),
-            format!("n % {BATCH} / {READINGS}"),
-        )
-    } else {
-        (
-            format!("n / {SERVERS}"),
-            format!("(n * 1237 + n / {SERVERS} * 7) % {SERVERS}"),
-        )
-    };
-    for from in (0..rows).step_by(usize::try_from(PIECE)?) {
-        stage.go_on()?;
-        let to = rows.min(from + PIECE) - 1;
-        database.query(&format!(
-            "INSERT INTO server_metrics
-             SELECT {START} + ({turn}) * interval '{SECONDS} seconds', 'server-' || lpad(({server})::text, 4, '0'),
-                    42.5, 61.25, 128.5, 40.75, 12.5, 14.25, 310.5, 290.25, 51.5, 420.75, 2400, 'rack-07', 'zone-1'
-             FROM (SELECT generate_series({from}, {to}) AS n) AS numbers"
-        ))?;
-    }
-    database.query("VACUUM (ANALYZE) server_metrics")?;
-    database.query("CHECKPOINT")?;
-    Ok(())
-}
-
-fn sizes(database: &mut Database, design: &str) -> anyhow::Result<Sample> {
-    let mut megabytes = |function: &str| {
-        database
-            .number(&format!("SELECT {function}('server_metrics')"))
-            .map(|it| per_second(it, 1e6))
-    };
-    Ok(Sample::new(design, 1)
-        .with(INDEXES, megabytes("pg_indexes_size")?)
-        .with(TABLE, megabytes("pg_relation_size")?))
-}
-
-/// Each query once without a count, so that the caches are warm, and then in rounds. Gives the numbers of rows found.
-fn read(
-    stage: &Stage<'_>,
-    database: &mut Database,
-    design: &str,
+/// The table of a design, as it is read.
+struct Table {
+    database: Database,
+    design: &'static str,
     rows: u64,
-    rounds: u32,
-    results: &mut Results,
-) -> anyhow::Result<Vec<u64>> {
-    let end = format!("({START} + interval '{} seconds')", rows / SERVERS * SECONDS);
-    let mut counts = Vec::new();
-    for round in 0..=rounds {
-        stage.go_on()?;
-        for Query { name, sql } in &QUERIES {
-            let sql = sql.replace("{end}", &end);
-            let sql = format!(
-                "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT * FROM server_metrics {sql}"
-            );
-            let answer = database.first(&sql)?.context("EXPLAIN says nothing")?;
-            let explained = Explained::of(&answer).with_context(|| format!("EXPLAIN says {answer}"))?;
-            if round == 0 {
-                counts.push(explained.rows);
-                continue;
-            }
-            results.samples.push(
-                Sample::new(read_case(name, design), round)
-                    .with(PAGES, per_second(explained.pages, 1.0))
-                    .with(MILLISECONDS, explained.milliseconds),
-            );
+}
+
+impl Table {
+    /// Stores rows where a consumer would: by arrival, the servers of a turn in no order; or each batch in the order of
+    /// the key, the newest reading of a server first.
+    fn grow(&mut self, stage: &Stage<'_>, rows: u64) -> anyhow::Result<()> {
+        // Of row n: which reading, and whose. 1237 and 2000 have no divisor in common, so that each server is there
+        // once a turn.
+        let (turn, server) = if self.design == PLAIN {
+            (
+                format!("n / {SERVERS}"),
+                format!("(n * 1237 + n / {SERVERS} * 7) % {SERVERS}"),
+            )
+        } else {
+            (
+                format!("n / {BATCH} * {READINGS} + {READINGS} - 1 - n % {READINGS}"),
+                format!("n % {BATCH} / {READINGS}"),
+            )
+        };
+        while self.rows < rows {
+            stage.go_on()?;
+            let (from, to) = (self.rows, rows.min(self.rows + PIECE));
+            self.database.query(&format!(
+                "INSERT INTO server_metrics
+                 SELECT {START} + ({turn}) * interval '{SECONDS} seconds',
+                        'server-' || lpad(({server})::text, 4, '0'), 42.5, 61.25, 128.5, 40.75, 12.5, 14.25, 310.5,
+                        290.25, 51.5, 420.75, 2400, 'rack-07', 'zone-1'
+                 FROM (SELECT generate_series({from}, {to} - 1) AS n) AS numbers"
+            ))?;
+            self.rows = to;
         }
+        Ok(())
     }
-    Ok(counts)
+
+    fn sizes(&mut self) -> anyhow::Result<Sample> {
+        let mut megabytes = |function: &str| -> anyhow::Result<f64> {
+            let bytes = self
+                .database
+                .number(&format!("SELECT {function}('server_metrics')"))?;
+            Ok(per_second(bytes, 1e6))
+        };
+        Ok(Sample::new(self.design, 1)
+            .with(INDEXES, megabytes("pg_indexes_size")?)
+            .with(TABLE, megabytes("pg_relation_size")?))
+    }
+
+    /// Each query once without a count, so that the caches are warm, and then in rounds. Gives the numbers of rows that
+    /// they found.
+    fn read(
+        &mut self,
+        stage: &Stage<'_>,
+        queries: &[Query],
+        rounds: u32,
+        results: &mut Results,
+    ) -> anyhow::Result<Vec<u64>> {
+        let end = format!("({START} + interval '{} seconds')", self.rows / SERVERS * SECONDS);
+        let mut counts = Vec::new();
+        for round in 0..=rounds {
+            stage.go_on()?;
+            for Query { name, sql } in queries {
+                let answer = self.database.first(&format!(
+                    "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) SELECT * FROM server_metrics {}",
+                    sql.replace("{end}", &end)
+                ))?;
+                let answer = answer.context("EXPLAIN says nothing")?;
+                let explained = Explained::of(&answer).with_context(|| format!("EXPLAIN says {answer}"))?;
+                if round == 0 {
+                    counts.push(explained.rows);
+                    continue;
+                }
+                results.samples.push(
+                    Sample::new(read_case(name, self.design), round)
+                        .with(PAGES, per_second(explained.pages, 1.0))
+                        .with(MILLISECONDS, explained.milliseconds),
+                );
+            }
+        }
+        Ok(counts)
+    }
 }
 
 fn read_case(query: &str, design: &str) -> String {
@@ -273,7 +296,7 @@ pub(super) fn table(results: &Results) -> String {
     let titles = DESIGNS.map(|design| format!("{design}: pages | ms"));
     let _ = writeln!(text, "| read | {} |", titles.join(" | "));
     let _ = writeln!(text, "|---|{}", "---:|".repeat(2 * DESIGNS.len()));
-    for Query { name, .. } in &QUERIES {
+    for Query { name, .. } in QUERIES.iter().chain([&SINCE_VACUUM]) {
         let _ = write!(text, "| {name}");
         for case in DESIGNS.map(|design| read_case(name, design)) {
             let pages = cell(results.spread(&case, PAGES), 0);
