@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CACHE := $(or $(STORAGE_CONSUMER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/storage-consumer)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix check bench bench-report bench-micro fuzz chaos chaos-report services sbom screenshot consumer-storage deploy-check systemd-trial docker-up docker-up-infra docker-logs-consumer docker-down clean
+.PHONY: help demo test test-matrix check bench bench-report bench-micro bench-instructions fuzz chaos chaos-report services sbom screenshot consumer-storage deploy-check systemd-trial docker-up docker-up-infra docker-logs-consumer docker-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -41,8 +41,15 @@ bench: ## end to end, beside PostgreSQL's own limit; BENCH_EVENTS, BENCH_ROUNDS,
 bench-report: ## fill the tables of docs/benchmarks.md from the results in BENCH_RESULTS (workbench/results)
 	@$(CARGO) run --quiet --release --bin bench -- report
 
-bench-micro: ## what decoding and encoding cost
-	$(CARGO) bench -p consumer $(BENCH_ARGS)
+bench-micro: ## what decoding, encoding and sorting cost
+	$(CARGO) bench -p consumer --bench hot_path $(BENCH_ARGS)
+
+bench-instructions: ## the same in instructions, counted by valgrind; fills docs/benchmarks.md
+	@scripts/setup instructions
+	@mkdir -p $(TARGET)
+	@$(CARGO) bench -p consumer --bench instructions >$(TARGET)/instructions.md
+	@cat $(TARGET)/instructions.md
+	@$(CARGO) run --quiet --release -p workbench --bin fill -- docs/benchmarks.md instructions <$(TARGET)/instructions.md
 
 fuzz: ## random bytes and events for the decoder and the encoder, FUZZ_SECONDS=60 in all
 	@scripts/fuzz

@@ -1,58 +1,23 @@
-//! The hot path without services: nanoseconds per event for decode, encode, and both. `cargo bench -p consumer`.
-//! Each turn takes the next of a thousand different events, so that no branch predictor learns one by heart.
+//! The hot path without services: nanoseconds per event for decode, encode, and both; microseconds for putting ten
+//! thousand rows in order and making a COPY of them. `make bench-micro`. Each turn takes the next of a thousand
+//! different events, so that no branch predictor learns one by heart.
 
-use divan::counter::BytesCount;
+mod common; // events, tables, batches
+
+use common::{Batches, EVENTS, Events, Rows, Turns, copy};
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use std::fmt::Write as _;
-use storage_consumer::offsets::{Offset, Partition};
 use storage_consumer::pipeline::decode::Decoder;
-use storage_consumer::pipeline::encode::Encoder;
-use storage_consumer::table::{Column, ColumnType, Coordinates, KeyColumn, Source, Table, TableName};
 
 fn main() {
     divan::main();
-}
-
-const EVENTS: [Events; 4] = [
-    Events::Server,
-    Events::Application,
-    Events::Mixed,
-    Events::Unrounded,
-];
-
-/// Which of the two built-in events.
-#[derive(Clone, Copy, Debug)]
-enum Events {
-    Server,
-    Application,
-    /// One after the other, as in a topic.
-    Mixed,
-    /// `Server` with floats of up to 17 digits.
-    Unrounded,
-}
-
-impl Events {
-    fn payloads(self) -> Vec<Vec<u8>> {
-        let mut random = Random {
-            state: 1,
-            unrounded: matches!(self, Self::Unrounded),
-        };
-        (0..1024)
-            .map(|turn| match self {
-                Self::Application => application(&mut random),
-                Self::Mixed if turn % 2 == 1 => application(&mut random),
-                Self::Server | Self::Mixed | Self::Unrounded => server(&mut random),
-            })
-            .map(String::into_bytes)
-            .collect()
-    }
 }
 
 #[divan::bench(args = EVENTS, sample_size = 4096, sample_count = 50)]
 fn decode(bencher: Bencher<'_, '_>, events: Events) {
     let mut turns = Turns::new(events);
     let mut decoder = Decoder::default();
-    bencher.counter(turns.bytes()).bench_local(|| {
+    bencher.counter(bytes(&turns)).bench_local(|| {
         let event = decoder.decode(Some(turns.next())).expect("valid");
         black_box(event.event_type().len())
     });
@@ -61,12 +26,13 @@ fn decode(bencher: Bencher<'_, '_>, events: Events) {
 #[divan::bench(args = [Events::Server], sample_size = 4096, sample_count = 50)]
 fn encode(bencher: Bencher<'_, '_>, events: Events) {
     // One event again and again: others would be another decoder's, whose names are strangers to the encoder.
-    let turns = Turns::new(events);
+    let mut turns = Turns::new(events);
+    let bytes = bytes(&turns);
     let mut decoder = Decoder::default();
-    let event = decoder.decode(Some(&turns.payloads[0])).expect("valid");
+    let event = decoder.decode(Some(turns.next())).expect("valid");
     let mut rows = Rows::new();
     bencher
-        .counter(turns.bytes())
+        .counter(bytes)
         .bench_local(|| rows.encode(black_box(&event)));
 }
 
@@ -76,7 +42,7 @@ fn decode_and_encode(bencher: Bencher<'_, '_>, events: Events) {
     let mut turns = Turns::new(events);
     let mut decoder = Decoder::default();
     let mut rows = Rows::new();
-    bencher.counter(turns.bytes()).bench_local(|| {
+    bencher.counter(bytes(&turns)).bench_local(|| {
         let event = decoder.decode(Some(turns.next())).expect("valid");
         rows.encode(&event);
     });
@@ -87,235 +53,31 @@ fn decode_and_encode(bencher: Bencher<'_, '_>, events: Events) {
 fn serde_json_value(bencher: Bencher<'_, '_>, events: Events) {
     let mut turns = Turns::new(events);
     bencher
-        .counter(turns.bytes())
+        .counter(bytes(&turns))
         .bench_local(|| serde_json::from_slice::<serde_json::Value>(turns.next()).expect("valid"));
 }
 
-struct Turns {
-    payloads: Vec<Vec<u8>>,
-    turn: usize,
+/// Putting the rows of a batch in the order of their key: its time ÷ 10,000 is what a row costs.
+#[divan::bench(sample_size = 8, sample_count = 50)]
+fn sort(bencher: Bencher<'_, '_>) {
+    let mut batches = Batches::new();
+    bencher.counter(ItemsCount::new(Batches::ROWS)).bench_local(|| {
+        batches.sort(|rows| {
+            black_box(rows);
+        });
+    });
 }
 
-impl Turns {
-    fn new(events: Events) -> Self {
-        Self {
-            payloads: events.payloads(),
-            turn: 0,
-        }
-    }
-
-    fn next(&mut self) -> &[u8] {
-        self.turn = (self.turn + 1) % self.payloads.len();
-        &self.payloads[self.turn]
-    }
-
-    fn bytes(&self) -> BytesCount {
-        let all: usize = self.payloads.iter().map(Vec::len).sum();
-        BytesCount::new(all / self.payloads.len())
-    }
+/// Putting the sorted rows of a batch together as pieces for a connection: its time ÷ 10,000 is what a row costs.
+#[divan::bench(sample_size = 8, sample_count = 50)]
+fn copy_data(bencher: Bencher<'_, '_>) {
+    Batches::new().sort(|rows| {
+        bencher
+            .counter(ItemsCount::new(Batches::ROWS))
+            .bench_local(|| copy(black_box(rows)));
+    });
 }
 
-struct Rows {
-    server: Encoder,
-    application: Encoder,
-    bytes: Vec<u8>,
-    keys: Vec<u8>,
-}
-
-impl Rows {
-    fn new() -> Self {
-        Self {
-            server: Encoder::new(&server_metrics()),
-            application: Encoder::new(&application_metrics()),
-            bytes: Vec::with_capacity(2 << 20),
-            keys: Vec::with_capacity(2 << 20),
-        }
-    }
-
-    fn encode(&mut self, event: &storage_consumer::pipeline::decode::Event<'_>) {
-        if self.bytes.len() > 1 << 20 {
-            self.bytes.clear();
-            self.keys.clear();
-        }
-        let at = Coordinates {
-            topic: "metrics",
-            partition: Partition(0),
-            offset: Offset(1),
-            timestamp_ms: Some(1_735_732_800_000),
-            key: Some(b"server-001"),
-        };
-        let encoder = match event.event_type() {
-            "server_metric" => &mut self.server,
-            _ => &mut self.application,
-        };
-        encoder
-            .encode(event, &at, &mut self.bytes, &mut self.keys, &mut |_| {})
-            .expect("a row");
-    }
-}
-
-fn server_metrics() -> Table {
-    use ColumnType::{Float8, Int4, Text, Timestamptz};
-    table(
-        "server_metrics",
-        &[
-            ("timestamp", Timestamptz, true),
-            ("server_id", Text, true),
-            ("cpu_usage_percent", Float8, false),
-            ("memory_usage_percent", Float8, false),
-            ("memory_available_gb", Float8, false),
-            ("disk_usage_percent", Float8, false),
-            ("disk_read_mbps", Float8, false),
-            ("disk_write_mbps", Float8, false),
-            ("network_rx_mbps", Float8, false),
-            ("network_tx_mbps", Float8, false),
-            ("cpu_temperature_celsius", Float8, false),
-            ("power_consumption_watts", Float8, false),
-            ("fan_speed_rpm", Int4, false),
-            ("rack_id", Text, false),
-            ("datacenter_zone", Text, false),
-        ],
-    )
-}
-
-fn application_metrics() -> Table {
-    use ColumnType::{Float8, Int4, Text, Timestamptz};
-    table(
-        "application_metrics",
-        &[
-            ("timestamp", Timestamptz, true),
-            ("service_name", Text, true),
-            ("request_rate_per_sec", Float8, false),
-            ("response_time_p50_ms", Float8, false),
-            ("response_time_p95_ms", Float8, false),
-            ("response_time_p99_ms", Float8, false),
-            ("error_rate_percent", Float8, false),
-            ("error_count", Int4, false),
-            ("active_connections", Int4, false),
-            ("queue_depth", Int4, false),
-            ("server_id", Text, false),
-            ("endpoint", Text, false),
-        ],
-    )
-}
-
-fn table(name: &str, columns: &[(&str, ColumnType, bool)]) -> Table {
-    Table {
-        name: TableName {
-            schema: None,
-            name: name.to_owned(),
-        },
-        columns: columns
-            .iter()
-            .map(|&(name, kind, not_null)| Column {
-                name: name.to_owned(),
-                kind,
-                not_null,
-                default: None,
-                source: Source::Field,
-            })
-            .collect(),
-        key: vec![
-            KeyColumn {
-                column: 1,
-                descending: false,
-            },
-            KeyColumn {
-                column: 0,
-                descending: true,
-            },
-        ],
-        fingerprint: String::new(),
-    }
-}
-
-fn server(random: &mut Random) -> String {
-    let mut text = format!(
-        r#"{{"timestamp": "2025-01-01T12:{:02}:{:02}.{:06}", "type": "server_metric", "server_id": "server-{:03}""#,
-        random.below(60),
-        random.below(60),
-        random.below(1_000_000),
-        random.below(100)
-    );
-    for (name, most) in [
-        ("cpu_usage_percent", 100),
-        ("memory_usage_percent", 100),
-        ("memory_available_gb", 256),
-        ("disk_usage_percent", 100),
-        ("disk_read_mbps", 500),
-        ("disk_write_mbps", 500),
-        ("network_rx_mbps", 1000),
-        ("network_tx_mbps", 1000),
-        ("cpu_temperature_celsius", 90),
-        ("power_consumption_watts", 800),
-    ] {
-        random.float(&mut text, name, most);
-    }
-    let (fan, rack, zone) = (random.below(4000), random.below(20), random.below(4));
-    let _ = write!(
-        text,
-        r#", "fan_speed_rpm": {}, "rack_id": "rack-{rack:02}", "datacenter_zone": "zone-{zone}"}}"#,
-        800 + fan
-    );
-    text
-}
-
-fn application(random: &mut Random) -> String {
-    let mut text = format!(
-        r#"{{"timestamp": "2025-01-01T12:{:02}:{:02}.{:06}", "type": "application_metric", "service_name": "{}""#,
-        random.below(60),
-        random.below(60),
-        random.below(1_000_000),
-        ["checkout", "search", "user-service", "payment-gateway"][random.below(4)]
-    );
-    for (name, most) in [
-        ("request_rate_per_sec", 2000),
-        ("response_time_p50_ms", 100),
-        ("response_time_p95_ms", 400),
-        ("response_time_p99_ms", 1000),
-        ("error_rate_percent", 5),
-    ] {
-        random.float(&mut text, name, most);
-    }
-    let (errors, connections, queue) = (random.below(50), random.below(2000), random.below(300));
-    let _ = write!(
-        text,
-        r#", "error_count": {errors}, "active_connections": {connections}, "queue_depth": {queue}, "server_id": "server-{:03}", "endpoint": "/api/v1/orders/{}"}}"#,
-        random.below(100),
-        ["create", "list", "cancel"][random.below(3)]
-    );
-    text
-}
-
-/// Knuth's linear congruential generator: the same events in every run.
-struct Random {
-    state: u64,
-    unrounded: bool,
-}
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.state = self
-            .state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.state >> 33).expect("31 bits") % limit
-    }
-
-    /// A field as Python writes `round(x, 2)`, or `x`.
-    fn float(&mut self, text: &mut String, name: &str, most: usize) {
-        let (whole, cents) = (self.below(most), self.below(100));
-        let _ = match cents {
-            _ if self.unrounded => {
-                let digits = self.below(1 << 30) * 1_000_000 + self.below(1_000_000);
-                write!(
-                    text,
-                    r#", "{name}": {whole}.{cents:02}{}"#,
-                    digits % 10_000_000_000_000
-                )
-            }
-            _ if cents % 10 == 0 => write!(text, r#", "{name}": {whole}.{}"#, cents / 10),
-            _ => write!(text, r#", "{name}": {whole}.{cents:02}"#),
-        };
-    }
+fn bytes(turns: &Turns) -> BytesCount {
+    BytesCount::new(turns.bytes())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// Replaces what stands between `<!-- name: begin -->` and `<!-- name: end -->`.
-pub(crate) fn fill(document: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+pub fn fill(document: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let old = fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
     let missing = |marker: &str| format!("{} has no {marker}", document.display());
     let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));

@@ -3,7 +3,7 @@
 pub mod generator; // a datacenter's metric events, as many and as broken as asked for
 pub mod signals; // how the programs end
 mod usage; // what processes have used
-mod document; // what a command fills in
+pub mod document; // what a command fills in
 pub mod program; // how programs with such settings start and end
 pub mod http; // one request to a program on this machine
 mod variables; // settings from the environment

@@ -2,6 +2,7 @@
 //! file, the mistakes' names and the table in `docs/configuration.md` are all made from it.
 //! What a value must look like is `resolve`'s and `values`' business.
 
+mod row; // how a row is written
 mod security; // the rows for encryption, certificates and credentials
 
 pub use super::command::Command;
@@ -133,65 +134,6 @@ impl Setting {
             Default::Values(values) => values.join(" "),
             Default::Unset(note) => note.to_owned(),
         }
-    }
-
-    const fn new(group: Group, name: &'static str, value: &'static str, help: &'static str) -> Setting {
-        let default = Default::Unset("");
-        let kind = if value.is_empty() { Kind::Flag } else { Kind::Text };
-        Setting {
-            name,
-            env: None,
-            default,
-            value,
-            help,
-            kind,
-            secret: false,
-            group,
-            migrate: false,
-            only_migrate: false,
-            healthcheck: false,
-        }
-    }
-
-    const fn env(mut self, variable: &'static str) -> Setting {
-        self.env = Some(variable);
-        self
-    }
-
-    const fn default(mut self, values: &'static [&'static str]) -> Setting {
-        self.default = Default::Values(values);
-        self
-    }
-
-    const fn unset(mut self, meaning: &'static str) -> Setting {
-        self.default = Default::Unset(meaning);
-        self
-    }
-
-    const fn kind(mut self, kind: Kind) -> Setting {
-        self.kind = kind;
-        self
-    }
-
-    const fn secret(mut self) -> Setting {
-        self.secret = true;
-        self
-    }
-
-    const fn also_migrate(mut self) -> Setting {
-        self.migrate = true;
-        self
-    }
-
-    const fn only_migrate(mut self) -> Setting {
-        self.migrate = true;
-        self.only_migrate = true;
-        self
-    }
-
-    const fn also_healthcheck(mut self) -> Setting {
-        self.healthcheck = true;
-        self
     }
 }
 

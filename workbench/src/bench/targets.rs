@@ -266,11 +266,11 @@ mod tests {
     use super::super::results::Sample;
     use super::*;
 
-    fn results(samples: Vec<Sample>) -> Option<Results> {
-        Some(Results {
+    fn results(samples: Vec<Sample>) -> Results {
+        Results {
             samples,
             ..Results::default()
-        })
+        }
     }
 
     #[test]
@@ -313,14 +313,14 @@ mod tests {
             .zip(1u32..)
             .map(|(case, turn)| of_growth(case, 1_000.0 + f64::from(turn), 80.0 + f64::from(turn)));
         let parts = Parts {
-            drain: results(samples),
-            latency: results(vec![
+            drain: Some(results(samples)),
+            latency: Some(results(vec![
                 at(1_000, DEFAULTS, 12.0),
                 at(5_000, SOON, 4.0),
                 at(50_000, DEFAULTS, 11.0),
-            ]),
-            baseline: results(vec![sample(Case::Baseline, 10_000.0)]),
-            growth: results(growth_samples.collect()),
+            ])),
+            baseline: Some(results(vec![sample(Case::Baseline, 10_000.0)])),
+            growth: Some(results(growth_samples.collect())),
             indexes: None,
         };
         let text = table(&parts);

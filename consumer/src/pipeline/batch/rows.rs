@@ -117,6 +117,10 @@ impl Rows {
 
     /// The rows in the order of their keys. Their bytes go along until `recycle` brings them back.
     pub(super) fn sort(&mut self) -> SortedRows {
+        assert!(
+            self.places.is_empty() || !self.bytes.is_empty(),
+            "sorted rows are brought back before they are sorted again"
+        );
         self.put_in_order();
         let mut rows = std::mem::take(&mut self.spare);
         rows.clear();

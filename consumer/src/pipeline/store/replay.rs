@@ -13,6 +13,7 @@ pub use self::sums::{Selected, Selection, Sums};
 use self::error::{of_catalog, of_interruption, unanswered, unreachable};
 use self::part::{Halt, Letter, Part};
 use super::isolate;
+use super::recycle;
 use super::session::{Interruption, Session};
 use crate::config::{PostgresConfig, UnknownTypes};
 use crate::dead_letter::Reason;
@@ -223,7 +224,7 @@ impl Replay {
         let names = &tables.names;
         let mut batch = self.encode(partition, &letters);
         loop {
-            let sorted: Vec<SortedRows> = (0..names.len()).map(|table| batch.sort(table)).collect();
+            let mut sorted: Vec<SortedRows> = (0..names.len()).map(|table| batch.sort(table)).collect();
             let (group_id, topic) = (self.group_id.clone(), self.topic.clone());
             let session = self.session().await?;
             if dry {
@@ -259,6 +260,7 @@ impl Replay {
                     for (table, refusals) in found {
                         batch.refuse(table, &sorted[table], refusals);
                     }
+                    recycle(&mut batch, &mut sorted);
                 }
                 Err(Halt::InDoubt(transaction, interruption)) => {
                     if self.is_committed(&transaction).await? {
