@@ -186,7 +186,7 @@ impl Table {
                  SELECT {START} + ({turn}) * interval '{SECONDS} seconds',
                         'server-' || lpad(({server})::text, 4, '0'), 42.5, 61.25, 128.5, 40.75, 12.5, 14.25, 310.5,
                         290.25, 51.5, 420.75, 2400, 'rack-07', 'zone-1'
-                 FROM (SELECT generate_series({from}, {to} - 1) AS n) AS numbers"
+                 FROM (SELECT generate_series({from}::bigint, {to}::bigint - 1) AS n) AS numbers"
             ))?;
             self.rows = to;
         }
