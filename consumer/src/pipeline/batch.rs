@@ -108,7 +108,7 @@ impl Batch {
         self.generation
     }
 
-    /// What it occupies, in bytes, including the sorted copy of its rows that the store makes.
+    /// What it occupies, in bytes, including what it takes to put its rows in order.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.arena.len()
