@@ -210,6 +210,14 @@ impl Assignment {
         }
     }
 
+    /// The client was told to pause: it drops what it has fetched and not handed over, so that no end that it came to
+    /// says that all before it was handed over.
+    pub(super) fn forget_ends(&mut self) {
+        for owned in self.0.values_mut() {
+            owned.at_end = false;
+        }
+    }
+
     /// Passes over offsets at the end of the log that hold no message (transaction markers, what was aborted): the client
     /// has looked at all before `end`. What the fence of the batch that stores it expects.
     pub(super) fn pass_to(&mut self, partition: Partition, end: Offset) -> Option<Offset> {

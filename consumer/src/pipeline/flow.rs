@@ -204,6 +204,11 @@ impl Flow {
         self.assignment.reached_end(partition);
     }
 
+    /// The client is told to pause, or to go on.
+    pub(super) fn paused(&mut self) {
+        self.assignment.forget_ends();
+    }
+
     /// The ends of those logs of which the client has handed over all that it has read. Offsets before them that hold no
     /// message (transaction markers, what was aborted) are stored as passed: lag goes back to 0, and when retention
     /// removes them nobody takes that for a loss.

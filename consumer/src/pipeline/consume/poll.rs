@@ -57,6 +57,7 @@ impl Consume {
             tracing::debug!(%error, pause, "could not pause or resume partitions");
         }
         self.paused = pause;
+        self.flow.paused();
         if pause {
             tracing::info!("partitions paused: the memory bound is reached while postgres is busy");
         } else {
