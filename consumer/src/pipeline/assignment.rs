@@ -210,8 +210,7 @@ impl Assignment {
         }
     }
 
-    /// The client was told to pause: it drops what it has fetched and not handed over, so that no end that it came to
-    /// says that all before it was handed over.
+    /// No end that the client has come to says any more that all before it was handed over.
     pub(super) fn forget_ends(&mut self) {
         for owned in self.0.values_mut() {
             owned.at_end = false;
@@ -320,6 +319,9 @@ mod tests {
         );
         assignment.adopt(&[ONE]);
         assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "not there yet");
+        assignment.reached_end(ONE);
+        assignment.forget_ends();
+        assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "dropped since");
         assignment.reached_end(ONE);
         assert_eq!(assignment.pass_to(ONE, Offset(9)), Some(Offset(5)));
         assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "done");

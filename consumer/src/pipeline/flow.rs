@@ -2,6 +2,10 @@
 //! partitions and its batches. No I/O, no log and no clock: `consume` carries out what it says, and `model` drives it
 //! through thousands of schedules.
 
+mod held; // what batches hold
+
+pub(super) use self::held::Held;
+
 use super::assignment::{Assignment, Place, Position};
 use super::batch::{Batch, Incoming};
 use super::exchange::Command;
@@ -40,13 +44,6 @@ struct InFlight {
     held: Held,
 }
 
-/// What batches hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-}
-
 /// A position that lay outside of its partition's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
@@ -56,15 +53,6 @@ pub(super) enum Gap {
     Beyond { from: Offset, going_on_at: Offset },
     /// The log is not the one that it was taken from.
     OtherLog { from: Offset, going_on_at: Offset },
-}
-
-impl Held {
-    fn of(batch: &Batch) -> Self {
-        Self {
-            messages: batch.len(),
-            bytes: batch.bytes(),
-        }
-    }
 }
 
 /// The decisions of one worker.
@@ -119,6 +107,7 @@ impl Flow {
 
     /// The group has given partitions to this worker.
     pub(super) fn assigned(&mut self, partitions: Vec<Partition>, now: Instant) {
+        self.fetched_is_dropped();
         self.assignment.add(&partitions);
         self.to_load.extend(partitions.iter().copied());
         self.assigning = Some((partitions, now + ADOPT_AFTER));
@@ -127,6 +116,7 @@ impl Flow {
     /// The group takes partitions away. What is read but not sealed is forgotten: PostgreSQL knows where to go on.
     /// `lost`: somebody else reads them already.
     pub(super) fn revoked(&mut self, partitions: Vec<Partition>, lost: bool, now: Instant) {
+        self.fetched_is_dropped();
         self.assignment.remove(&partitions);
         self.filling.forget(&|partition| partitions.contains(&partition));
         self.without_row
@@ -199,14 +189,15 @@ impl Flow {
         }
     }
 
+    /// The client pauses partitions, because it was told to or for a decision of the group, or goes on: what it has fetched
+    /// and not handed over it drops, and fetches again. That it had come to the end of a log says nothing any more.
+    pub(super) fn fetched_is_dropped(&mut self) {
+        self.assignment.forget_ends();
+    }
+
     /// The client has come to the end of a partition's log.
     pub(super) fn reached_end(&mut self, partition: Partition) {
         self.assignment.reached_end(partition);
-    }
-
-    /// The client is told to pause, or to go on.
-    pub(super) fn paused(&mut self) {
-        self.assignment.forget_ends();
     }
 
     /// The ends of those logs of which the client has handed over all that it has read. Offsets before them that hold no

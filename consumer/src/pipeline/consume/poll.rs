@@ -57,7 +57,7 @@ impl Consume {
             tracing::debug!(%error, pause, "could not pause or resume partitions");
         }
         self.paused = pause;
-        self.flow.paused();
+        self.flow.fetched_is_dropped();
         if pause {
             tracing::info!("partitions paused: the memory bound is reached while postgres is busy");
         } else {
