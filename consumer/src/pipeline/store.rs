@@ -1,12 +1,14 @@
 //! Owns the way of a batch into PostgreSQL: one at a time, sent again until PostgreSQL takes it, whatever happens to
 //! the connection in between. Decides what follows from each interruption; the transaction itself is `session`'s.
 
+mod connection; // the place of the connection: taken, made anew, given up
 mod session; // one connection: prepared statements, the transaction step by step
 mod event_time; // when events happened, for the numbers
 mod isolate; // finds the rows that PostgreSQL refuses
 mod trial; // the attempts at one request
 pub mod replay; // dead letters back into their tables
 
+use self::connection::{open_session, rollback};
 use self::session::{Interruption, Phases, Session};
 use self::trial::Trial;
 use super::batch::{Batch, SortedRows};
@@ -167,7 +169,7 @@ impl Store {
                     }
                 },
                 Interruption::TableChanged => {
-                    self.rollback().await;
+                    rollback(&mut self.session).await;
                     let next = self
                         .look_at_tables_again("a table has changed".to_owned(), &mut trial)
                         .await?;
@@ -175,7 +177,7 @@ impl Store {
                     self.pace(&next, &mut trial).await;
                 }
                 Interruption::Refused { table, error } => {
-                    self.rollback().await;
+                    rollback(&mut self.session).await;
                     match self.isolate(&mut batch, &sorted, table, &error).await {
                         Ok(true) => recycle(&mut batch, &mut sorted),
                         Ok(false) => {
@@ -197,22 +199,11 @@ impl Store {
     /// The connection, made anew where there is none, with statements for the newest generation of the tables.
     async fn session(&mut self) -> Result<&Session, Interruption> {
         let tables = self.shared.tables.current();
-        let mut session = match self.session.take() {
-            Some(session) if !session.client.is_closed() => session,
-            _ => Session::open(&self.config, &self.group_id, &self.topic, Arc::clone(&tables)).await?,
-        };
+        let (group_id, topic) = (&self.group_id, &self.topic);
+        let mut session = open_session(&mut self.session, &self.config, group_id, topic, &tables).await?;
         session.client.limit_statements(self.statement_timeout).await?;
         session.refresh(tables).await?;
         Ok(self.session.insert(session))
-    }
-
-    /// Ends an open transaction; a connection that can't is given up.
-    async fn rollback(&mut self) {
-        if let Some(session) = self.session.take()
-            && session.rollback().await
-        {
-            self.session = Some(session);
-        }
     }
 
     /// What the fault table says to an interruption: another attempt, at once or after a pause, or none.
@@ -237,7 +228,7 @@ impl Store {
             // A silent connection may even wake up: never use it again.
             self.session = None;
         }
-        self.rollback().await;
+        rollback(&mut self.session).await;
         if matches!(
             code,
             Some(&SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE)
@@ -354,7 +345,7 @@ impl Store {
 
     /// After a miss: whether the stored offsets are the batch's new ones already, in all its partitions.
     async fn missed(&mut self, batch: &Batch) -> Result<bool, Interruption> {
-        self.rollback().await;
+        rollback(&mut self.session).await;
         let session = self.session().await?;
         let stored = session.load().await?;
         let ours = are_stored(batch.ranges(), &stored);

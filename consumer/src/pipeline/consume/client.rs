@@ -59,14 +59,9 @@ pub fn onlooker(kafka: &KafkaConfig) -> ClientConfig {
         }
     }
     properties
-        .set("bootstrap.servers", &kafka.servers)
-        .set("group.id", &kafka.group_id)
         .set("client.id", "storage-consumer")
-        .set("allow.auto.create.topics", "false")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("enable.partition.eof", "true");
+        .set("allow.auto.create.topics", "false");
+    promised(&mut properties, kafka);
     properties
 }
 
@@ -105,8 +100,13 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
     for (key, value) in kafka.current_properties() {
         properties.set(key, value);
     }
-    // What the promises stand on: offsets are PostgreSQL's, a gap in the log is never skipped in silence, and its end is
-    // told.
+    promised(&mut properties, kafka);
+    properties
+}
+
+/// What the promises stand on, whatever the user's properties say: offsets are PostgreSQL's, a gap in the log is never
+/// skipped in silence, and its end is told.
+fn promised(properties: &mut ClientConfig, kafka: &KafkaConfig) {
     properties
         .set("bootstrap.servers", &kafka.servers)
         .set("group.id", &kafka.group_id)
@@ -114,5 +114,4 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
-    properties
 }

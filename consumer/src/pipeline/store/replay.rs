@@ -12,6 +12,7 @@ pub use self::sums::{Selected, Selection, Sums};
 
 use self::error::{of_catalog, of_interruption, unanswered, unreachable};
 use self::part::{Halt, Letter, Part};
+use super::connection::{open_session, rollback};
 use super::isolate;
 use super::recycle;
 use super::session::{Interruption, Session};
@@ -173,7 +174,7 @@ impl Replay {
                     return Err(ReplayError::Database(what.to_owned()));
                 }
                 Err(Halt::Changed) => {
-                    self.rollback().await;
+                    rollback(&mut self.session).await;
                     backoff.pause().await;
                     continue;
                 }
@@ -188,7 +189,7 @@ impl Replay {
                 // A silent connection may even wake up: never use it again.
                 self.session = None;
             }
-            self.rollback().await;
+            rollback(&mut self.session).await;
             match &interruption {
                 Interruption::TableChanged | Interruption::Outdated => self.read_tables().await?,
                 Interruption::Postgres(error) if postgres::classify(error) != Fault::Transient => {
@@ -247,7 +248,7 @@ impl Replay {
             match part.store().await {
                 Ok(()) => break,
                 Err(Halt::Interruption(Interruption::Refused { table, error })) => {
-                    self.rollback().await;
+                    rollback(&mut self.session).await;
                     let hint = table.and_then(|table| {
                         Some((table, isolate::refused_line(&error, &self.names[table].name)?))
                     });
@@ -337,20 +338,10 @@ impl Replay {
     /// The connection, made anew where there is none.
     async fn session(&mut self) -> Result<&Session, Interruption> {
         let tables = self.tables.current();
-        let mut session = match self.session.take() {
-            Some(session) if !session.client.is_closed() => session,
-            _ => Session::open(&self.config, &self.group_id, &self.topic, tables.clone()).await?,
-        };
+        let (group_id, topic) = (&self.group_id, &self.topic);
+        let mut session = open_session(&mut self.session, &self.config, group_id, topic, &tables).await?;
         session.refresh(tables).await?;
         Ok(self.session.insert(session))
-    }
-
-    async fn rollback(&mut self) {
-        if let Some(session) = self.session.take()
-            && session.rollback().await
-        {
-            self.session = Some(session);
-        }
     }
 
     async fn read_tables(&mut self) -> Result<(), ReplayError> {
