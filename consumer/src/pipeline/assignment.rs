@@ -33,8 +33,6 @@ struct Owned {
     /// The client reads from the position. Until then its messages are of another place in the log: taking one would
     /// skip what lies between.
     reading: bool,
-    /// Since it reads from there, the client has come to the end of the log, and no message has followed.
-    at_end: bool,
     /// Kafka's timestamp of the message before the position, until the client has handed it over, or a later one.
     before: Option<i64>,
     /// That message is another one: the log is not the one that the position was taken from.
@@ -131,7 +129,6 @@ impl Assignment {
     pub(super) fn read_again(&mut self) {
         for owned in self.0.values_mut() {
             owned.reading = false;
-            owned.at_end = false;
         }
     }
 
@@ -199,34 +196,20 @@ impl Assignment {
         }
         let expected = position.expected;
         *position = Position::at(offset.next());
-        owned.at_end = false;
         Place::Next(expected)
-    }
-
-    /// The client says that it has come to the end of the log.
-    pub(super) fn reached_end(&mut self, partition: Partition) {
-        if let Some(owned) = self.0.get_mut(&partition) {
-            owned.at_end = owned.reading;
-        }
-    }
-
-    /// No end that the client has come to says any more that all before it was handed over.
-    pub(super) fn forget_ends(&mut self) {
-        for owned in self.0.values_mut() {
-            owned.at_end = false;
-        }
     }
 
     /// Passes over offsets at the end of the log that hold no message (transaction markers, what was aborted): the client
     /// has looked at all before `end`. What the fence of the batch that stores it expects.
     pub(super) fn pass_to(&mut self, partition: Partition, end: Offset) -> Option<Offset> {
-        let owned = self.0.get_mut(&partition).filter(|owned| owned.at_end)?;
+        let owned = self.0.get_mut(&partition).filter(|owned| owned.reading)?;
         let position = owned
             .position
             .as_mut()
             .filter(|position| position.expected < end && position.read_next <= end)?;
         let expected = position.expected;
         *position = Position::at(end);
+        owned.before = None;
         Some(expected)
     }
 }
@@ -309,23 +292,20 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_message_at_the_end_is_passed_over_once_the_end_is_reached() {
+    fn what_holds_no_message_at_the_end_is_passed_over_when_this_reading_has_reached_it() {
         let mut assignment = started(5, None);
-        assignment.reached_end(ONE);
         assert_eq!(
             assignment.pass_to(ONE, Offset(9)),
             None,
             "that was another reading"
         );
         assignment.adopt(&[ONE]);
-        assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "not there yet");
-        assignment.reached_end(ONE);
-        assignment.forget_ends();
-        assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "dropped since");
-        assignment.reached_end(ONE);
         assert_eq!(assignment.pass_to(ONE, Offset(9)), Some(Offset(5)));
         assert_eq!(assignment.pass_to(ONE, Offset(9)), None, "done");
         assert_eq!(advance(&mut assignment, 9), Place::Next(Offset(9)));
-        assert_eq!(assignment.pass_to(ONE, Offset(12)), None, "messages follow");
+        assignment.read_again();
+        assert_eq!(assignment.pass_to(ONE, Offset(12)), None, "dropped since");
+        assignment.adopt(&[ONE]);
+        assert_eq!(assignment.pass_to(ONE, Offset(12)), Some(Offset(10)));
     }
 }

@@ -4,15 +4,17 @@
 mod client; // the Kafka client's properties
 mod group; // what is assigned and revoked, and where it starts
 mod start; // what only Kafka knows: where a partition starts, what its log holds
+mod messages; // librdkafka's call for many of them
 mod poll; // messages into the filling batch
 
 pub(super) use self::client::fetched_ahead;
 pub use self::client::{check_properties, onlooker};
 
+use self::messages::Client;
 use super::commit::Advisory;
 use super::exchange::{Command, Outcome, StoreError};
 use super::flow::Flow;
-use super::rebalance::{Context, KafkaConsumer};
+use super::rebalance::Context;
 use super::routing::Routing;
 use crate::config::{BatchConfig, KafkaConfig, Secret};
 use crate::health::WorkerHealth;
@@ -74,7 +76,7 @@ pub(super) struct Parts {
 pub(super) struct Consume {
     worker: u16,
     kafka: KafkaConfig,
-    consumer: KafkaConsumer,
+    consumer: Client,
     flow: Flow,
     advisory: Advisory,
     metrics: Arc<Metrics>,
@@ -129,13 +131,14 @@ impl Consume {
             self.health.turned(now, self.flow.oldest());
             self.take_outcomes(now)?;
             self.carry_out_decisions(now);
+            self.consumer
+                .divert_again(self.flow.assignment().partitions(), now);
             self.use_renewed_credentials(now);
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
             }
             if let Some(news) = self.consumer.context().take_news() {
                 self.advisory.confirm(&news.committed);
-                self.flow.pass_ends(&news.ends, now);
                 self.tell_what_is_held();
             }
             // A member that has lost its place in the group would only be refused.
@@ -255,7 +258,7 @@ fn join(
     worker: u16,
     health: &Arc<WorkerHealth>,
     metrics: &Arc<Metrics>,
-) -> Result<KafkaConsumer, ConsumeError> {
+) -> Result<Client, ConsumeError> {
     let context = Context::new(kafka, worker, Arc::clone(health), Arc::clone(metrics));
     let mut consumer = client::create(kafka, context).map_err(ConsumeError::Client)?;
     let thread = std::thread::current();
@@ -263,7 +266,7 @@ fn join(
     consumer
         .subscribe(&[&kafka.topic])
         .map_err(ConsumeError::Client)?;
-    Ok(consumer)
+    Ok(Client::new(consumer, &kafka.topic))
 }
 
 impl Drop for Consume {

@@ -3,9 +3,11 @@
 //! through thousands of schedules.
 
 mod held; // what batches hold
+mod requests; // what the store was asked
 
 pub(super) use self::held::Held;
 
+use self::requests::Requests;
 use super::assignment::{Assignment, Place, Position};
 use super::batch::{Batch, Incoming};
 use super::exchange::Command;
@@ -23,6 +25,9 @@ const ADOPT_AFTER: Duration = Duration::from_secs(5);
 /// What is sealed may take so long when its partitions are revoked.
 pub(super) const REVOKE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Batches go round in so many pieces of memory.
+const BATCHES: usize = 2;
+
 /// After an error that concerns the start of partitions, the next attempt waits so long.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -33,15 +38,6 @@ pub(super) enum Action {
     Adopt(Vec<Partition>),
     /// Give back what the group has revoked.
     GiveBack(Vec<Partition>),
-}
-
-/// What the store is busy with.
-#[derive(Debug)]
-struct InFlight {
-    partitions: Vec<Partition>,
-    /// When the oldest message of the batch came; `None` where it is no batch.
-    oldest: Option<Instant>,
-    held: Held,
 }
 
 /// A position that lay outside of its partition's log.
@@ -61,10 +57,11 @@ pub(super) struct Flow {
     routing: Routing,
     tables: Arc<SharedTables>,
     assignment: Assignment,
+    /// Where messages go. While the store has both batches, an empty one stands here, and takes nothing.
     filling: Box<Batch>,
     /// The other batch's memory, while it is not in the store.
     spare: Option<Box<Batch>>,
-    in_flight: Option<InFlight>,
+    asked: Requests,
     /// The partitions that PostgreSQL is to be asked about, and not before when.
     to_load: BTreeSet<Partition>,
     load_after: Option<Instant>,
@@ -88,7 +85,7 @@ impl Flow {
             assignment: Assignment::default(),
             filling: Box::default(),
             spare: Some(Box::default()),
-            in_flight: None,
+            asked: Requests::default(),
             to_load: BTreeSet::new(),
             load_after: None,
             without_row: Vec::new(),
@@ -107,7 +104,7 @@ impl Flow {
 
     /// The group has given partitions to this worker.
     pub(super) fn assigned(&mut self, partitions: Vec<Partition>, now: Instant) {
-        self.fetched_is_dropped();
+        self.read_again();
         self.assignment.add(&partitions);
         self.to_load.extend(partitions.iter().copied());
         self.assigning = Some((partitions, now + ADOPT_AFTER));
@@ -116,7 +113,7 @@ impl Flow {
     /// The group takes partitions away. What is read but not sealed is forgotten: PostgreSQL knows where to go on.
     /// `lost`: somebody else reads them already.
     pub(super) fn revoked(&mut self, partitions: Vec<Partition>, lost: bool, now: Instant) {
-        self.fetched_is_dropped();
+        self.read_again();
         self.assignment.remove(&partitions);
         self.filling.forget(&|partition| partitions.contains(&partition));
         self.without_row
@@ -144,10 +141,7 @@ impl Flow {
     /// stored, of an assignment when it is known where its partitions stand; of either when that takes too long.
     pub(super) fn next_action(&mut self, now: Instant) -> Option<Action> {
         if let Some((partitions, _)) = self.revoking.take_if(|(partitions, until)| {
-            let sealed = self.in_flight.as_ref().is_some_and(|asked| {
-                asked.oldest.is_some() && asked.partitions.iter().any(|p| partitions.contains(p))
-            });
-            !sealed || now >= *until
+            !self.asked.store_any_of(partitions) || now >= *until
         }) {
             return Some(Action::GiveBack(partitions));
         }
@@ -189,37 +183,29 @@ impl Flow {
         }
     }
 
-    /// The client pauses partitions, because it was told to or for a decision of the group, or goes on: what it has fetched
-    /// and not handed over it drops, and fetches again. That it had come to the end of a log says nothing any more.
-    pub(super) fn fetched_is_dropped(&mut self) {
-        self.assignment.forget_ends();
+    /// The client has dropped what it had fetched and not handed over: it was told to pause, or paused for a decision of
+    /// the group. Where it goes on is not left to it: it is told again, for all partitions.
+    pub(super) fn read_again(&mut self) {
+        self.assignment.read_again();
     }
 
-    /// The client has come to the end of a partition's log.
-    pub(super) fn reached_end(&mut self, partition: Partition) {
-        self.assignment.reached_end(partition);
-    }
-
-    /// The ends of those logs of which the client has handed over all that it has read. Offsets before them that hold no
-    /// message (transaction markers, what was aborted) are stored as passed: lag goes back to 0, and when retention
+    /// The client has looked at all of a partition's log before `end`, which was its end then. Offsets before it that hold
+    /// no message (transaction markers, what was aborted) are stored as passed: lag goes back to 0, and when retention
     /// removes them nobody takes that for a loss.
-    pub(super) fn pass_ends(&mut self, ends: &BTreeMap<Partition, Offset>, now: Instant) {
-        for (partition, end) in ends {
-            if let Some(expected) = self.assignment.pass_to(*partition, *end) {
-                self.open_filling(now);
-                self.filling.pass(*partition, expected, *end);
-            }
+    pub(super) fn reached_end(&mut self, partition: Partition, end: Offset, now: Instant) {
+        if let Some(expected) = self.assignment.pass_to(partition, end) {
+            self.open_filling(now);
+            self.filling.pass(partition, expected, end);
         }
     }
 
-    /// Whether the filling batch is as large as memory allows.
+    /// Whether the batches are as large as memory allows: nothing is taken now.
     pub(super) fn is_full(&self) -> bool {
-        self.filling.bytes() >= self.config.max_bytes
+        self.filling_is_full() || self.asked.batches() == BATCHES
     }
 
-    /// Does ahead, while the store is busy and no more messages are taken, what the store would have to do first.
-    pub(super) fn prepare(&mut self) {
-        self.filling.put_in_order();
+    fn filling_is_full(&self) -> bool {
+        self.filling.bytes() >= self.config.max_bytes
     }
 
     /// The fields without a column since the last call, with how often each came.
@@ -278,11 +264,7 @@ impl Flow {
 
     /// PostgreSQL has said where partitions stand. Those that start there now.
     pub(super) fn loaded(&mut self, offsets: &BTreeMap<Partition, Stored>) -> Vec<(Partition, Offset)> {
-        let asked = self
-            .in_flight
-            .take()
-            .map(|asked| asked.partitions)
-            .unwrap_or_default();
+        let asked = self.asked.answered();
         let mut starting = Vec::new();
         for partition in asked {
             // Gone in the meantime, or gone and come back, and asked for once more.
@@ -317,13 +299,11 @@ impl Flow {
 
     /// The batch is committed.
     pub(super) fn stored(&mut self, batch: Box<Batch>) {
-        self.in_flight = None;
         self.take_back(batch);
     }
 
     /// Somebody else moved the batch's partitions. What was read of them since builds on what was not stored.
     pub(super) fn fenced(&mut self, batch: Box<Batch>) {
-        self.in_flight = None;
         let partitions: Vec<Partition> = batch.ranges().iter().map(|range| range.partition).collect();
         self.filling.forget(&|partition| partitions.contains(&partition));
         for partition in partitions {
@@ -336,37 +316,49 @@ impl Flow {
     }
 
     fn take_back(&mut self, mut batch: Box<Batch>) {
+        self.asked.answered();
         batch.clear();
-        self.spare = Some(batch);
+        if self.asked.batches() == BATCHES - 1 {
+            self.filling = batch;
+        } else {
+            self.spare = Some(batch);
+        }
     }
 
-    /// The store's next work, if it is free and there is some.
+    /// The store's next work, if there is some: when it is free, and a full batch already while it is busy with the one
+    /// before, so that it need not wait for this worker when that is done.
     pub(super) fn next_command(&mut self, now: Instant) -> Option<Command> {
         if !self.has_command(now) {
             return None;
         }
+        if !self.asked.is_empty() {
+            // Done here, the store does not have to do it while PostgreSQL waits.
+            self.filling.put_in_order();
+            return Some(self.seal());
+        }
         if !self.to_start.is_empty() {
             let offsets = std::mem::take(&mut self.to_start);
-            self.employ(
-                offsets.iter().map(|(partition, _)| *partition).collect(),
-                None,
-                Held::default(),
-            );
+            self.asked
+                .ask(offsets.iter().map(|(partition, _)| *partition).collect());
             Some(Command::Start(offsets))
         } else if self.may_load(now) {
             let partitions: Vec<Partition> = std::mem::take(&mut self.to_load).into_iter().collect();
             self.load_after = None;
-            self.employ(partitions, None, Held::default());
+            self.asked.ask(partitions);
             Some(Command::Load)
         } else {
             Some(self.seal())
         }
     }
 
-    /// Whether there is work for the store, and the store is free.
+    /// Whether `next_command` has one.
     pub(super) fn has_command(&self, now: Instant) -> bool {
-        self.in_flight.is_none()
-            && (!self.to_start.is_empty() || self.may_load(now) || self.batch_is_due(now))
+        let other_than_batch = !self.to_start.is_empty() || self.may_load(now);
+        if self.asked.is_empty() {
+            other_than_batch || self.batch_is_due(now)
+        } else {
+            !other_than_batch && self.asked.batches() == 1 && self.filling_is_full()
+        }
     }
 
     fn may_load(&self, now: Instant) -> bool {
@@ -377,44 +369,32 @@ impl Flow {
         self.filling.opened_at().is_some_and(|opened_at| {
             self.filling.len() >= self.config.size
                 || now - opened_at >= self.config.interval
-                || self.is_full()
+                || self.filling_is_full()
         })
     }
 
     /// When the filling batch is due, if the store is free to take it.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let opened_at = self.filling.opened_at()?;
-        self.in_flight.is_none().then(|| opened_at + self.config.interval)
+        self.asked.is_empty().then(|| opened_at + self.config.interval)
     }
 
     /// From now on there is no work but what is batched: the last command, when the store is free.
     pub(super) fn last_command(&mut self) -> Option<Command> {
-        (self.in_flight.is_none() && !self.filling.is_empty()).then(|| self.seal())
+        (self.asked.is_empty() && !self.filling.is_empty()).then(|| self.seal())
     }
 
-    /// Hands the filling batch to the store; the other one is filled from now on.
+    /// Hands the filling batch to the store; the other one is filled from now on, if the store does not have it.
     fn seal(&mut self) -> Command {
-        let spare = self
-            .spare
-            .take()
-            .expect("the store is free, so the other batch is here");
-        let batch = std::mem::replace(&mut self.filling, spare);
-        let partitions = batch.ranges().iter().map(|range| range.partition).collect();
-        self.employ(partitions, batch.opened_at(), Held::of(&batch));
+        let next = self.spare.take().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.filling, next);
+        self.asked.store(&batch);
         Command::Store(batch)
-    }
-
-    fn employ(&mut self, partitions: Vec<Partition>, oldest: Option<Instant>, held: Held) {
-        self.in_flight = Some(InFlight {
-            partitions,
-            oldest,
-            held,
-        });
     }
 
     /// Whether the store has been asked for something.
     pub(super) fn store_is_busy(&self) -> bool {
-        self.in_flight.is_some()
+        !self.asked.is_empty()
     }
 
     /// Messages that are neither stored nor forgotten.
@@ -422,25 +402,13 @@ impl Flow {
         self.held().messages
     }
 
-    /// What the batches hold, the one that is filled and the one in the store.
+    /// What the batches hold, the one that is filled and those in the store.
     pub(super) fn held(&self) -> Held {
-        let filling = Held::of(&self.filling);
-        let stored = self
-            .in_flight
-            .as_ref()
-            .map(|asked| asked.held)
-            .unwrap_or_default();
-        Held {
-            messages: filling.messages + stored.messages,
-            bytes: filling.bytes + stored.bytes,
-        }
+        [Held::of(&self.filling), self.asked.held()].into_iter().sum()
     }
 
     /// When the oldest of them came.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.in_flight
-            .as_ref()
-            .and_then(|in_flight| in_flight.oldest)
-            .or(self.filling.opened_at())
+        self.asked.oldest().or(self.filling.opened_at())
     }
 }

@@ -8,7 +8,7 @@ mod member; // a worker, around the real flow
 
 use self::database::Database;
 use self::log::{Group, Kind, PARTITIONS, PartitionLog, offset, place};
-use self::member::{Fate, Member, Store};
+use self::member::{Fate, Member};
 use super::rebalance::Decision;
 use crate::offsets::{Offset, Partition};
 use proptest::prelude::*;
@@ -29,7 +29,8 @@ enum Step {
     Poll(usize, usize),
     Attempt(usize, Fate),
     Hear(usize),
-    Statistics(usize),
+    /// The client pauses for a while, and drops what it has fetched.
+    Pause(usize),
     /// The group wants the partition to be read by that member.
     Move {
         partition: i32,
@@ -82,7 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (member(), 1..4usize).prop_map(|(member, count)| Step::Poll(member, count)),
         10 => (member(), fate()).prop_map(|(member, fate)| Step::Attempt(member, fate)),
         10 => member().prop_map(Step::Hear),
-        4 => member().prop_map(Step::Statistics),
+        2 => member().prop_map(Step::Pause),
         5 => (partition(), member()).prop_map(|(partition, to)| Step::Move { partition, to }),
         1 => member().prop_map(Step::Suspect),
         2 => member().prop_map(Step::Learn),
@@ -156,9 +157,9 @@ impl World {
                     member.hear(&self.logs);
                 }
             }
-            Step::Statistics(member) => {
+            Step::Pause(member) => {
                 if let Some(member) = &mut self.members[member] {
-                    member.hear_statistics(&self.logs, self.now);
+                    member.pause();
                 }
             }
             Step::Move { partition, to } => self.move_partition(Partition(partition), to),
@@ -167,7 +168,7 @@ impl World {
             Step::Crash(member) => {
                 if let Some(dead) = self.members[member].take() {
                     self.disown(member);
-                    if matches!(dead.store, Store::Asked(_)) {
+                    if dead.store_is_asked() {
                         self.orphans.push(dead);
                     }
                 }
@@ -336,7 +337,6 @@ impl World {
             for member in 0..MEMBERS {
                 self.take(Step::Turn(member));
                 self.take(Step::Poll(member, 20));
-                self.take(Step::Statistics(member));
                 self.take(Step::Attempt(member, Fate::Done));
                 self.take(Step::Hear(member));
             }

@@ -50,9 +50,6 @@ pub(super) struct Context {
 pub(super) struct News {
     /// The offsets that Kafka has taken.
     pub(super) committed: BTreeMap<Partition, Offset>,
-    /// The ends of those logs of which all has been handed over. Sound because librdkafka puts the end of a log into the
-    /// queue behind its messages, and this is told only while the queue is empty.
-    pub(super) ends: BTreeMap<Partition, Offset>,
 }
 
 impl Context {
@@ -168,9 +165,6 @@ impl ClientContext for Context {
             let number = Partition(partition.partition);
             if partition.committed_offset >= 0 {
                 news.committed.insert(number, Offset(partition.committed_offset));
-            }
-            if partition.eof_offset >= 0 && partition.fetchq_cnt == 0 {
-                news.ends.insert(number, Offset(partition.eof_offset));
             }
             // What is committed by transactions, where there are any; negative: not known yet.
             let end = if partition.ls_offset >= 0 {

@@ -71,6 +71,7 @@ impl Consume {
         let assignment = self.flow.assignment();
         match action {
             Action::Adopt(partitions) => {
+                self.consumer.divert(partitions.iter().copied(), now);
                 if let Err(error) = rebalance::take_over(&self.consumer, topic, assignment, &partitions) {
                     // The group has decided anew in the meantime; its next decision follows.
                     tracing::warn!(%error, "could not take over assigned partitions");
@@ -193,12 +194,13 @@ impl Consume {
         if partitions.is_empty() {
             return;
         }
+        self.consumer.divert(partitions.iter().copied(), now);
         let assignment = self.flow.assignment();
         if let Err(error) = rebalance::restart(&self.consumer, &self.kafka.topic, assignment, &partitions) {
             tracing::warn!(%error, "could not start reading partitions again");
         }
         if self.paused {
-            self.pause(true);
+            self.hold_still();
         }
     }
 

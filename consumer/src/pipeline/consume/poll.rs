@@ -1,13 +1,10 @@
 //! Owns the way of messages from librdkafka into the filling batch, and what the client's errors mean.
 
+use super::messages::{Fetched, Then};
 use super::{Consume, ConsumeError};
-use crate::offsets::{Offset, Partition};
-use crate::pipeline::batch::Incoming;
 use crate::pipeline::rebalance::plain_list;
-use crate::table::Coordinates;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use std::time::{Duration, Instant};
 
 /// A store that has been busy for so long with the filling batch full is in an outage: then partitions are paused,
@@ -17,52 +14,70 @@ const PAUSE_AFTER: Duration = Duration::from_secs(1);
 impl Consume {
     /// Takes up to `--max-poll-records` messages. Whether there may be more.
     pub(super) fn poll(&mut self, now: Instant) -> Result<bool, ConsumeError> {
+        self.poll_news(now)?;
         if self.flow.is_full() {
-            self.flow.prepare();
             let since = *self.full_since.get_or_insert(now);
-            if !self.paused {
-                if now - since < PAUSE_AFTER {
-                    return Ok(false);
-                }
-                self.pause(true);
+            if !self.paused && now - since >= PAUSE_AFTER {
+                self.hold_still();
+                tracing::info!("partitions paused: the memory bound is reached while postgres is busy");
             }
-        } else {
-            self.full_since = None;
-            if self.paused {
-                self.pause(false);
-            }
+            return Ok(false);
         }
-        for _ in 0..self.kafka.max_poll_records {
-            match self.consumer.poll(Duration::ZERO) {
-                None => return Ok(false),
-                Some(Ok(message)) => self.flow.take(&incoming(&message, &self.kafka.topic), now),
-                Some(Err(KafkaError::PartitionEOF(partition))) => self.flow.reached_end(Partition(partition)),
-                Some(Err(error)) => self.take_kafka_error(error, now)?,
+        self.full_since = None;
+        if self.paused {
+            self.paused = false;
+            self.flow.read_again();
+            tracing::info!("partitions resumed");
+            return Ok(true);
+        }
+        let mut left = self.kafka.max_poll_records;
+        let mut errors = Vec::new();
+        while left > 0 {
+            let Self {
+                consumer, flow, kafka, ..
+            } = self;
+            let more = consumer.take(left, &kafka.topic, |fetched| {
+                left -= 1;
+                match fetched {
+                    Fetched::Message(incoming) => flow.take(&incoming, now),
+                    Fetched::End(partition, end) => flow.reached_end(partition, end, now),
+                    Fetched::Error(error) => errors.push(error),
+                }
+                if flow.is_full() { Then::Stop } else { Then::GoOn }
+            });
+            for error in errors.drain(..) {
+                self.take_kafka_error(error, now)?;
+            }
+            if !more {
+                return Ok(false);
             }
             if self.flow.is_full() {
-                return Ok(false);
+                break;
             }
         }
         Ok(true)
     }
 
-    pub(super) fn pause(&mut self, pause: bool) {
+    /// Takes what comes by the client's own queue: decisions of the group and statistics, by callback, and its errors.
+    fn poll_news(&mut self, now: Instant) -> Result<(), ConsumeError> {
+        while let Some(news) = self.consumer.poll(Duration::ZERO) {
+            match news {
+                // Partitions are diverted before they are read, so that none of this should come here. If it does, the
+                // order in which it was fetched is lost, and it is read again.
+                Ok(_) | Err(KafkaError::PartitionEOF(_)) => self.flow.read_again(),
+                Err(error) => self.take_kafka_error(error, now)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Has all partitions paused. Where they go on, and that they do, they are told anew.
+    pub(super) fn hold_still(&mut self) {
         let list = plain_list(&self.kafka.topic, self.flow.assignment().known());
-        let done = if pause {
-            self.consumer.pause(&list)
-        } else {
-            self.consumer.resume(&list)
-        };
-        if let Err(error) = done {
-            tracing::debug!(%error, pause, "could not pause or resume partitions");
+        if let Err(error) = self.consumer.pause(&list) {
+            tracing::debug!(%error, "could not pause partitions");
         }
-        self.paused = pause;
-        self.flow.fetched_is_dropped();
-        if pause {
-            tracing::info!("partitions paused: the memory bound is reached while postgres is busy");
-        } else {
-            tracing::info!("partitions resumed");
-        }
+        self.paused = true;
     }
 
     fn take_kafka_error(&mut self, error: KafkaError, now: Instant) -> Result<(), ConsumeError> {
@@ -92,23 +107,5 @@ impl Consume {
             self.kafka_error_told = Some(now);
             tracing::warn!(%error, topic = self.kafka.topic, "kafka: waiting, nothing is lost");
         }
-    }
-}
-
-fn incoming<'a>(message: &'a BorrowedMessage<'_>, topic: &'a str) -> Incoming<'a> {
-    let timestamp_ms = match message.timestamp() {
-        Timestamp::NotAvailable => None,
-        Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => Some(ms),
-    };
-    let at = Coordinates {
-        topic,
-        partition: Partition(message.partition()),
-        offset: Offset(message.offset()),
-        timestamp_ms,
-        key: message.key(),
-    };
-    Incoming {
-        at,
-        payload: message.payload(),
     }
 }

@@ -1,6 +1,7 @@
 //! Owns how much batches hold, for the numbers and for a stop.
 
 use crate::pipeline::batch::Batch;
+use std::iter::Sum;
 
 /// What batches hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,5 +16,14 @@ impl Held {
             messages: batch.len(),
             bytes: batch.bytes(),
         }
+    }
+}
+
+impl Sum for Held {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, held| Self {
+            messages: sum.messages + held.messages,
+            bytes: sum.bytes + held.bytes,
+        })
     }
 }

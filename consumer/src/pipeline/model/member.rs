@@ -28,12 +28,25 @@ pub(super) enum Fate {
     RequestLost,
 }
 
-/// The store of a worker.
+/// What a client reads of a partition.
 #[derive(Debug)]
-pub(super) enum Store {
-    Idle,
-    Asked(Command),
-    Answers(Outcome),
+struct Reading {
+    /// From where; `None`: it holds still.
+    from: Option<Offset>,
+    /// The end of the log that it has come to, and not told yet.
+    end: Option<Offset>,
+}
+
+impl Reading {
+    fn from(from: Option<Offset>) -> Self {
+        Self { from, end: None }
+    }
+
+    /// It has dropped what it had fetched, and does not know exactly where to go on.
+    fn lose_place(&mut self) {
+        self.from = self.from.map(Offset::next);
+        self.end = None;
+    }
 }
 
 /// What the group's decisions that were carried out mean for the group.
@@ -48,9 +61,10 @@ pub(super) struct Member {
     flow: Flow,
     routing: Routing,
     tables: Arc<SharedTables>,
-    pub(super) store: Store,
-    /// What the client reads, and from where; `None`: it holds still.
-    pub(super) client: BTreeMap<Partition, Option<Offset>>,
+    /// What the store was asked, and what it has answered and the loop has not heard.
+    asked: VecDeque<Command>,
+    answers: VecDeque<Outcome>,
+    client: BTreeMap<Partition, Reading>,
     pub(super) decisions: VecDeque<Decision>,
     /// What the flow took for stored, to be told to Kafka.
     pub(super) told: Vec<(Partition, Offset)>,
@@ -74,7 +88,8 @@ impl Member {
             flow: Flow::new(config, routing(), Arc::clone(&tables)),
             routing: routing(),
             tables,
-            store: Store::Idle,
+            asked: VecDeque::new(),
+            answers: VecDeque::new(),
             client: BTreeMap::new(),
             decisions: VecDeque::new(),
             told: Vec::new(),
@@ -88,6 +103,7 @@ impl Member {
         let mut news = News::default();
         loop {
             while let Some(action) = self.flow.next_action(now) {
+                self.lose_places();
                 match action {
                     Action::Adopt(partitions) => self.read_from_positions(&partitions),
                     Action::GiveBack(partitions) => {
@@ -114,16 +130,30 @@ impl Member {
             }
         }
         if let Some(command) = self.flow.next_command(now) {
-            assert!(matches!(self.store, Store::Idle), "one command at a time");
-            self.store = Store::Asked(command);
+            self.asked.push_back(command);
+            assert!(self.asked.len() + self.answers.len() <= 2, "two batches go round");
         }
         news
     }
 
+    /// The client pauses for a decision of the group, or because it is told to.
+    fn lose_places(&mut self) {
+        self.client.values_mut().for_each(Reading::lose_place);
+    }
+
+    pub(super) fn pause(&mut self) {
+        self.lose_places();
+        self.flow.read_again();
+    }
+
+    pub(super) fn store_is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     fn read_from_positions(&mut self, partitions: &[Partition]) {
         for partition in partitions {
-            self.client
-                .insert(*partition, self.flow.assignment().reads_from(*partition));
+            let from = self.flow.assignment().reads_from(*partition);
+            self.client.insert(*partition, Reading::from(from));
         }
     }
 
@@ -158,9 +188,15 @@ impl Member {
     /// The client hands over some messages, from each partition in turn.
     pub(super) fn poll(&mut self, logs: &BTreeMap<Partition, PartitionLog>, count: usize, now: Instant) {
         for _ in 0..count {
-            for (partition, reads) in &mut self.client {
+            for (partition, Reading { from, end }) in &mut self.client {
                 let log = &logs[partition];
-                match reads {
+                if let Some(end) = end.take() {
+                    if self.flow.is_full() {
+                        return;
+                    }
+                    self.flow.reached_end(*partition, end, now);
+                }
+                match from {
                     Some(from) if *from < log.bounds().start => self.flow.fell_out_of_range(),
                     Some(from) => {
                         if self.flow.is_full() {
@@ -168,7 +204,7 @@ impl Member {
                         }
                         let Some((offset, kind)) = log.next(*from) else {
                             *from = log.bounds().end;
-                            self.flow.reached_end(*partition);
+                            *end = Some(*from);
                             continue;
                         };
                         *from = offset.next();
@@ -194,41 +230,38 @@ impl Member {
         }
     }
 
-    /// The client's statistics come: the ends that it has reached, at some time.
-    pub(super) fn hear_statistics(&mut self, logs: &BTreeMap<Partition, PartitionLog>, now: Instant) {
-        let ends = self
-            .client
-            .iter()
-            .filter_map(|(partition, reads)| reads.map(|reads| (*partition, reads)))
-            .filter(|(partition, reads)| logs[partition].next(*reads).is_none())
-            .collect();
-        self.flow.pass_ends(&ends, now);
-    }
-
     /// The process has other routes from now on: to these tables, in this order.
     pub(super) fn reroute(&mut self, database: &Database, names: &[&str]) {
         let (routes, columns, oids) = routed(database, names);
         self.tables.reroute(routes, UnknownTypes::Skip, columns, oids);
     }
 
-    /// The store makes one attempt at what it was asked.
+    /// The store makes one attempt at the first thing that it was asked.
     pub(super) fn attempt(&mut self, database: &mut Database, fate: Fate) {
-        let command = match std::mem::replace(&mut self.store, Store::Idle) {
-            Store::Asked(command) => command,
-            other => {
-                self.store = other;
-                return;
-            }
+        let Some(command) = self.asked.pop_front() else {
+            return;
         };
-        self.store = match (fate, command) {
-            (Fate::RequestLost, command) => Store::Asked(command),
-            (_, Command::Load) => Store::Answers(Outcome::Loaded(database.load())),
+        match self.attempt_at(command, database, fate) {
+            Ok(outcome) => self.answers.push_back(outcome),
+            Err(again) => self.asked.push_front(again),
+        }
+    }
+
+    fn attempt_at(
+        &mut self,
+        command: Command,
+        database: &mut Database,
+        fate: Fate,
+    ) -> Result<Outcome, Command> {
+        match (fate, command) {
+            (Fate::RequestLost, command) => Err(command),
+            (_, Command::Load) => Ok(Outcome::Loaded(database.load())),
             (fate, Command::Start(offsets)) => {
                 database.start(&offsets);
                 if matches!(fate, Fate::AnswerLost) {
-                    Store::Asked(Command::Start(offsets))
+                    Err(Command::Start(offsets))
                 } else {
-                    Store::Answers(Outcome::Loaded(database.load()))
+                    Ok(Outcome::Loaded(database.load()))
                 }
             }
             (fate, Command::Store(mut batch)) => {
@@ -246,25 +279,25 @@ impl Member {
                     batch.recycle(table, rows);
                 }
                 match stored {
-                    Ok(()) if matches!(fate, Fate::AnswerLost) => Store::Asked(Command::Store(batch)),
-                    Ok(()) => Store::Answers(Outcome::Stored(batch)),
-                    Err(Rollback::Missed) => Store::Answers(missed(batch, database)),
+                    Ok(()) if matches!(fate, Fate::AnswerLost) => Err(Command::Store(batch)),
+                    Ok(()) => Ok(Outcome::Stored(batch)),
+                    Err(Rollback::Missed) => Ok(missed(batch, database)),
                     Err(Rollback::TableChanged) => {
                         let names: Vec<&str> = encoded_for.names.iter().map(String::as_str).collect();
                         let (_, columns, oids) = routed(database, &names);
                         self.tables.update(columns, oids);
-                        Store::Asked(Command::Store(batch))
+                        Err(Command::Store(batch))
                     }
-                    Err(Rollback::Refused) => Store::Asked(Command::Store(batch)),
+                    Err(Rollback::Refused) => Err(Command::Store(batch)),
                 }
             }
-        };
+        }
     }
 
     /// The loop hears the store's answer.
     pub(super) fn hear(&mut self, logs: &BTreeMap<Partition, PartitionLog>) {
-        match std::mem::replace(&mut self.store, Store::Idle) {
-            Store::Answers(Outcome::Loaded(offsets)) => {
+        match self.answers.pop_front() {
+            Some(Outcome::Loaded(offsets)) => {
                 let starting = self.flow.loaded(&offsets);
                 self.told.extend(starting);
                 let starts = self
@@ -275,14 +308,14 @@ impl Member {
                     .collect();
                 self.flow.found(starts);
             }
-            Store::Answers(Outcome::Stored(batch)) => {
+            Some(Outcome::Stored(batch)) => {
                 self.told
                     .extend(batch.ranges().iter().map(|range| (range.partition, range.next)));
                 self.flow.stored(batch);
             }
-            Store::Answers(Outcome::Fenced(batch)) => self.flow.fenced(batch),
-            Store::Answers(Outcome::Failed(error)) => panic!("{error}"),
-            other => self.store = other,
+            Some(Outcome::Fenced(batch)) => self.flow.fenced(batch),
+            Some(Outcome::Failed(error)) => panic!("{error}"),
+            None => {}
         }
     }
 
@@ -305,7 +338,8 @@ impl Member {
 
     /// How far the client has read.
     pub(super) fn read_to(&self) -> usize {
-        self.client.values().flatten().map(|offset| place(*offset)).sum()
+        let froms = self.client.values().filter_map(|reading| reading.from);
+        froms.map(place).sum()
     }
 }
 
