@@ -86,7 +86,7 @@ fn at_rate(
     // The broker's clock, not the producer's: how long a producer gathers is its own affair.
     let config = [("message.timestamp.type", "LogAppendTime")];
     stage.kafka.create_topic(&topic, PARTITIONS, &config)?;
-    let surroundings = stage.fresh(&topic, &Shape::Indexed)?;
+    let surroundings = stage.fresh(&topic, Shape::Indexed)?;
     let launch = surroundings.launch("consume", &stage.log("consume"))?;
     let mut subject = Subject::start(launch.args(options))?;
     subject.wait_for_line("partitions assigned", PATIENCE)?;
