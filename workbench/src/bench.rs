@@ -19,6 +19,8 @@ mod report; // all of it as tables
 
 pub use settings::Settings;
 
+use indicatif::HumanCount;
+
 use drain::{Drain, RATE, TRANSACTION};
 use limit::Prepared;
 use results::{Results, Sample};
@@ -92,8 +94,9 @@ impl fmt::Display for Case {
             Self::Plain => {
                 return write!(
                     f,
-                    "plain COPY, arrival order, {}, {PLAIN_TRANSACTION} rows a transaction, 1 connection",
-                    stage::USUAL_LOCALE
+                    "plain COPY, arrival order, {}, {} rows a transaction, 1 connection",
+                    stage::USUAL_LOCALE,
+                    HumanCount(PLAIN_TRANSACTION as u64)
                 );
             }
             Self::Baseline => return f.write_str("Python baseline"),
@@ -109,8 +112,9 @@ impl fmt::Display for Case {
 fn drains(stage: &mut Stage<'_>, settings: &Settings, results: &mut Results) -> anyhow::Result<()> {
     // First of all: it may be missing.
     let plain = format!(
-        "{}; {PLAIN_TRANSACTION} rows a transaction",
-        stage.plain_tables()?
+        "{}; {} rows a transaction",
+        stage.plain_tables()?,
+        HumanCount(PLAIN_TRANSACTION as u64)
     );
     results.conditions.push(("plain COPY".to_owned(), plain));
     stage.fill(TOPIC, PARTITIONS, settings.events)?;

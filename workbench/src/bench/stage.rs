@@ -118,7 +118,7 @@ impl<'a> Stage<'a> {
         Ok(Self {
             kafka: Kafka::start(&kafka::Options {
                 heap_megabytes: KAFKA_HEAP_MEGABYTES,
-                quick_start: false,
+                jvm: kafka::Jvm::Shipped,
                 settings: owned(KAFKA),
                 ..kafka::Options::default()
             })?,
@@ -178,7 +178,8 @@ impl<'a> Stage<'a> {
             (
                 "Kafka",
                 format!(
-                    "one broker, a heap of {KAFKA_HEAP_MEGABYTES} MB; {}; librdkafka {librdkafka}",
+                    "one broker, a heap of {KAFKA_HEAP_MEGABYTES} MB, the collector of its own start script; {}; librdkafka \
+                     {librdkafka}",
                     told(KAFKA)
                 ),
             ),
