@@ -34,7 +34,7 @@ check: ## format, lints and the tests that need no services: seconds
 	$(CARGO) test --workspace --lib --bins --test architecture --test inputs $(TEST_ARGS)
 
 bench: ## end to end, beside PostgreSQL's own limit; BENCH_EVENTS, BENCH_ROUNDS, BENCH_ONLY, …; fills docs/benchmarks.md
-	@scripts/setup test
+	@scripts/setup bench
 	@$(CARGO) build --release --bin storage-consumer --bin bench
 	@exec $(TARGET)/release/bench
 

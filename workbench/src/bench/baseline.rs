@@ -49,7 +49,7 @@ pub(super) fn measure(
         format!("the first {events} events that it gets"),
     ));
 
-    let surroundings = stage.fresh(TOPIC, &Shape::Indexed)?;
+    let surroundings = stage.fresh(TOPIC, Shape::Indexed)?;
     let log = stage.log("baseline");
     let postgres = stage.postgres_id()?;
     let before = usage::cpu_seconds_of_server(postgres);

@@ -48,7 +48,7 @@ impl Drain<'_> {
     /// Measures. The rate is counted from the first rows that were seen to be committed to the last full batch; "with
     /// start" from the start of the process, which includes joining the group.
     pub(super) fn measure(&self, stage: &mut Stage<'_>) -> anyhow::Result<Sample> {
-        let surroundings = stage.fresh(self.topic, &self.shape)?;
+        let surroundings = stage.fresh(self.topic, self.shape)?;
         stage.fill_table(self.before)?;
         let mut database = stage.measured()?;
         let mut stored = || database.number("SELECT coalesce(sum(stored), 0)::bigint FROM consumer_offsets");

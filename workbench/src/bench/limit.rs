@@ -41,7 +41,7 @@ impl Prepared {
     /// have none. The product's own code does it, as far as it goes without a store.
     pub(super) fn new(
         stage: &mut Stage<'_>,
-        shape: &Shape,
+        shape: Shape,
         events: u64,
         transaction: usize,
     ) -> anyhow::Result<Self> {
@@ -116,7 +116,7 @@ impl Prepared {
         stage: &mut Stage<'_>,
         case: String,
         round: u32,
-        shape: &Shape,
+        shape: Shape,
         connections: usize,
     ) -> anyhow::Result<Sample> {
         stage.fresh(TOPIC, shape)?;

@@ -28,6 +28,8 @@ pub(super) const PARTITIONS: i32 = 6;
 const SERVERS: usize = 2_000;
 /// The database, made anew for each measurement.
 const DATABASE: &str = "bench";
+/// The locale of most databases out there, as libc knows it.
+pub(super) const USUAL_LOCALE: &str = "en_US.UTF-8";
 
 /// As a server is set that is meant for this: no setting that gives up safety.
 const POSTGRES: &[(&str, &str)] = &[
@@ -50,38 +52,51 @@ const KAFKA_HEAP_MEGABYTES: u32 = 1_024;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// How the tables are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// As the consumer's migration makes them.
     Indexed,
     /// The same without any index.
     Bare,
-    /// With indexes on identifiers in a usual collation, as most tables out there.
-    Plain(String),
+    /// With the same indexes, but identifiers in the database's collation, and that is the usual one: as most tables out
+    /// there.
+    Plain,
     /// With BRIN indexes only, as the consumer's migration makes them when it is asked to.
     Brin,
 }
 
 impl Shape {
     /// Of `storage-consumer migrate`.
-    fn options(&self) -> &'static [&'static str] {
+    fn options(self) -> &'static [&'static str] {
         match self {
             Self::Brin => &["--indexes", "brin"],
-            Self::Indexed | Self::Bare | Self::Plain(_) => &[],
+            Self::Indexed | Self::Bare | Self::Plain => &[],
         }
     }
 
-    fn sql(&self) -> String {
+    /// What is different from what the migration made.
+    fn sql(self) -> &'static str {
         match self {
-            Self::Indexed | Self::Brin => String::new(),
-            Self::Bare => "DROP INDEX server_metrics_server_id_timestamp_idx, server_metrics_timestamp_idx,
-                           application_metrics_service_name_timestamp_idx, application_metrics_timestamp_idx"
-                .to_owned(),
-            Self::Plain(collation) => format!(
-                "ALTER TABLE server_metrics ALTER server_id TYPE text COLLATE \"{collation}\";
-                 ALTER TABLE application_metrics ALTER service_name TYPE text COLLATE \"{collation}\",
-                                                 ALTER server_id TYPE text COLLATE \"{collation}\""
-            ),
+            Self::Indexed | Self::Brin => "",
+            Self::Bare => {
+                "DROP INDEX server_metrics_server_id_timestamp_idx, server_metrics_timestamp_idx,
+                            application_metrics_service_name_timestamp_idx, application_metrics_timestamp_idx"
+            }
+            // "default" is the database's.
+            Self::Plain => {
+                "ALTER TABLE server_metrics ALTER server_id TYPE text COLLATE \"default\";
+                 ALTER TABLE application_metrics ALTER service_name TYPE text COLLATE \"default\",
+                                                 ALTER server_id TYPE text COLLATE \"default\""
+            }
+        }
+    }
+
+    /// How its database is made.
+    fn database(self) -> String {
+        match self {
+            Self::Indexed | Self::Bare | Self::Brin => format!("CREATE DATABASE {DATABASE}"),
+            // Only the template that nobody has written to may be copied with another locale.
+            Self::Plain => format!("CREATE DATABASE {DATABASE} LOCALE '{USUAL_LOCALE}' TEMPLATE template0"),
         }
     }
 }
@@ -103,7 +118,7 @@ impl<'a> Stage<'a> {
         Ok(Self {
             kafka: Kafka::start(&kafka::Options {
                 heap_megabytes: KAFKA_HEAP_MEGABYTES,
-                quick_start: false,
+                jvm: kafka::Jvm::Shipped,
                 settings: owned(KAFKA),
                 ..kafka::Options::default()
             })?,
@@ -163,7 +178,8 @@ impl<'a> Stage<'a> {
             (
                 "Kafka",
                 format!(
-                    "one broker, a heap of {KAFKA_HEAP_MEGABYTES} MB; {}; librdkafka {librdkafka}",
+                    "one broker, a heap of {KAFKA_HEAP_MEGABYTES} MB, the collector of its own start script; {}; librdkafka \
+                     {librdkafka}",
                     told(KAFKA)
                 ),
             ),
@@ -175,13 +191,29 @@ impl<'a> Stage<'a> {
             .collect())
     }
 
-    /// A usual collation of this server: that of libc where it is installed, ICU's otherwise.
-    pub(super) fn usual_collation(&self) -> anyhow::Result<String> {
-        let found = self.database("postgres")?.first(
-            "SELECT collname FROM pg_collation WHERE collname IN ('en_US.utf8', 'en_US', 'en-US-x-icu')
-             ORDER BY collname = 'en-US-x-icu', collname LIMIT 1",
+    /// The plain tables in words, once it is sure that this server can have them: not every machine has the locale.
+    pub(super) fn plain_tables(&self) -> anyhow::Result<String> {
+        self.empty_database(Shape::Plain)?;
+        let locale = self.database("postgres")?.first(&format!(
+            "SELECT datcollate FROM pg_database WHERE datname = '{DATABASE}'"
+        ))?;
+        Ok(format!(
+            "B-tree (identifier, timestamp DESC) and BRIN (timestamp), identifiers in the collation of a database with \
+             LOCALE '{}' (libc)",
+            locale.context("the database is gone")?
+        ))
+    }
+
+    fn empty_database(&self, shape: Shape) -> anyhow::Result<()> {
+        self.postgres.execute(
+            "postgres",
+            &format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"),
         )?;
-        found.context("this PostgreSQL knows neither en_US.utf8 nor en-US-x-icu")
+        let made = self.postgres.execute("postgres", &shape.database());
+        if shape == Shape::Plain {
+            return made.context("the plain tables need the usual locale: run scripts/setup bench");
+        }
+        made
     }
 
     /// Whether somebody wants it to end: asked before each measurement.
@@ -237,14 +269,10 @@ impl<'a> Stage<'a> {
     }
 
     /// An empty database with tables of this shape, and a group that has read nothing.
-    pub(super) fn fresh(&mut self, topic: &str, shape: &Shape) -> anyhow::Result<Surroundings> {
+    pub(super) fn fresh(&mut self, topic: &str, shape: Shape) -> anyhow::Result<Surroundings> {
         self.go_on()?;
         self.groups += 1;
-        self.postgres.execute(
-            "postgres",
-            &format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"),
-        )?;
-        self.postgres.create_database(DATABASE)?;
+        self.empty_database(shape)?;
         let surroundings = Surroundings {
             kafka_servers: self.kafka.bootstrap(),
             topic: topic.to_owned(),
@@ -255,7 +283,7 @@ impl<'a> Stage<'a> {
             password: self.postgres.options().password.clone(),
         };
         subject::migrate(&surroundings, &self.log("migrate"), shape.options())?;
-        self.postgres.execute(DATABASE, &shape.sql())?;
+        self.postgres.execute(DATABASE, shape.sql())?;
         // So that no measurement pays for what another one has written.
         self.postgres.execute("postgres", "CHECKPOINT")?;
         Ok(surroundings)

@@ -71,7 +71,7 @@ impl Stage {
             3,
             &kafka::Options {
                 heap_megabytes: 384,
-                quick_start: false,
+                jvm: kafka::Jvm::Small,
                 ..kafka::Options::default()
             },
         )?;

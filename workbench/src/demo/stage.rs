@@ -79,7 +79,7 @@ impl Stage {
             Broker::Mock => AnyKafka::Mock(MockKafka::start(1)?),
             Broker::Apache => AnyKafka::Apache(Kafka::start(&kafka::Options {
                 heap_megabytes: 1_024,
-                quick_start: false,
+                jvm: kafka::Jvm::Small,
                 ..kafka::Options::default()
             })?),
         };

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-use super::kafka::Options;
+use super::kafka::{Jvm, Options};
 use super::process::Launch;
 use super::{SET_UP, cache_folder, in_path};
 
@@ -21,6 +21,9 @@ appender.console.name = console
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = [%d] %p %m (%c)%n
 ";
+
+/// For few cores and a small heap: a concurrent collector would only take the processor from the test.
+const SERIAL: &str = "-XX:+UseSerialGC";
 
 /// The JVM and Kafka's classes.
 #[derive(Debug)]
@@ -54,13 +57,22 @@ impl Java {
         fs::write(&logging, LOG4J)?;
         let mut arguments = vec![
             format!("-Xmx{}m", options.heap_megabytes),
-            // Few cores and a small heap: a concurrent collector would only take the processor from the test.
-            "-XX:+UseSerialGC".to_owned(),
             "-Xshare:auto".to_owned(),
             format!("-Dlog4j2.configurationFile={}", logging.display()),
         ];
-        if options.quick_start {
-            arguments.push("-XX:TieredStopAtLevel=1".to_owned());
+        let collector: &[&str] = match options.jvm {
+            Jvm::Quick => &[SERIAL, "-XX:TieredStopAtLevel=1"],
+            Jvm::Small => &[SERIAL],
+            // KAFKA_JVM_PERFORMANCE_OPTS of kafka-run-class.sh.
+            Jvm::Shipped => &[
+                "-XX:+UseG1GC",
+                "-XX:MaxGCPauseMillis=20",
+                "-XX:InitiatingHeapOccupancyPercent=35",
+            ],
+        };
+        arguments.extend(collector.iter().map(|argument| (*argument).to_owned()));
+        if options.jvm == Jvm::Shipped {
+            arguments.push(format!("-Xms{}m", options.heap_megabytes));
         }
         arguments.extend(["-cp".to_owned(), format!("{}/*", jars.display())]);
         Ok(Self { program, arguments })

@@ -23,6 +23,18 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Partitions of the topic that holds the groups' offsets.
 pub(super) const OFFSETS_PARTITIONS: i32 = 4;
 
+/// How a broker's JVM is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jvm {
+    /// With its quick compiler only: starts sooner, ends up slower. For tests.
+    Quick,
+    /// With both compilers, and otherwise as small as it goes: everything stands still while it collects.
+    Small,
+    /// As Kafka's own start script runs it: the whole heap from the start, and a collector that keeps pauses short. For
+    /// what measures latency.
+    Shipped,
+}
+
 /// How brokers are made.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -30,8 +42,8 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// Each node's heap.
     pub heap_megabytes: u32,
-    /// Only the JVM's quick compiler: starts sooner, ends up slower. For tests; benchmarks turn it off.
-    pub quick_start: bool,
+    /// How the JVM is run.
+    pub jvm: Jvm,
     /// The first node's port for clients; a free one if none is given.
     pub port: Option<u16>,
     /// Further listeners, as name and protocol (`("SCRAM", "SASL_SSL")`), each on a free port.
@@ -45,7 +57,7 @@ impl Default for Options {
         Self {
             settings: Vec::new(),
             heap_megabytes: 512,
-            quick_start: true,
+            jvm: Jvm::Quick,
             port: None,
             listeners: Vec::new(),
             format: Vec::new(),
