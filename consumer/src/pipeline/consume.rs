@@ -157,7 +157,8 @@ impl Consume {
                     .flow
                     .next_due()
                     .map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(now));
-                std::thread::park_timeout(due.min(LONGEST_SLEEP));
+                let longest = LONGEST_SLEEP.min(self.consumer.pause_between_diversions(now));
+                std::thread::park_timeout(due.min(longest));
             }
         }
         self.finish()

@@ -140,9 +140,10 @@ impl Flow {
     /// The acknowledgement of the group's decision, when it is time: of a revocation when what is sealed has been
     /// stored, of an assignment when it is known where its partitions stand; of either when that takes too long.
     pub(super) fn next_action(&mut self, now: Instant) -> Option<Action> {
-        if let Some((partitions, _)) = self.revoking.take_if(|(partitions, until)| {
-            !self.asked.store_any_of(partitions) || now >= *until
-        }) {
+        if let Some((partitions, _)) = self
+            .revoking
+            .take_if(|(partitions, until)| !self.asked.store_any_of(partitions) || now >= *until)
+        {
             return Some(Action::GiveBack(partitions));
         }
         let (partitions, _) = self

@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The consumer with our callbacks.
@@ -43,6 +43,7 @@ pub(super) struct Context {
     session_timed_out: AtomicBool,
     refused: AtomicBool,
     news: Mutex<Option<News>>,
+    callbacks: AtomicUsize,
 }
 
 /// What librdkafka's statistics say of partitions.
@@ -70,6 +71,7 @@ impl Context {
             session_timed_out: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             news: Mutex::default(),
+            callbacks: AtomicUsize::new(0),
         }
     }
 
@@ -98,6 +100,15 @@ impl Context {
         self.news.lock().expect("not poisoned").take()
     }
 
+    /// How many callbacks there have been.
+    pub(super) fn callbacks(&self) -> usize {
+        self.callbacks.load(Ordering::Relaxed)
+    }
+
+    fn count_callback(&self) {
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn next_decision(&self) -> Option<Decision> {
         self.decisions.lock().expect("not poisoned").pop_front()
     }
@@ -111,6 +122,7 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.count_callback();
         // librdkafka says it nowhere else.
         if facility == "SESSTMOUT" {
             self.session_timed_out.store(true, Ordering::Relaxed);
@@ -130,6 +142,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.count_callback();
         // The end of a log is news, and no trouble.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
@@ -151,6 +164,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.count_callback();
         if let Some(group) = &statistics.cgrp {
             self.health
                 .set_joined(group.state == "up" && group.join_state == "steady");
@@ -192,6 +206,7 @@ pub fn oauth_token(oauth: Option<&OAuth>) -> Result<OAuthToken, Box<dyn Error>> 
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.count_callback();
         let partitions: Vec<Partition> = list
             .elements_for_topic(&self.topic)
             .iter()

@@ -3,8 +3,8 @@
 //! (docs/decisions/0014).
 //!
 //! What is relied on (librdkafka's `rdkafka.h`): a queue lives until it is destroyed, whoever forwards to it; a message
-//! lives as long as the callback that gets it; no callback begins once it is switched off; all of these calls may be made
-//! from any thread while the client lives.
+//! lives until it is destroyed; no callback begins once it is switched off; all of these calls may be made from any
+//! thread while the client lives.
 
 #![expect(
     unsafe_code,
@@ -26,9 +26,9 @@ use std::slice;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// So many messages are taken with one call. While they are, librdkafka does not count what is behind them, and might fetch
-/// more than it may; more would hardly be cheaper.
-const MOST: usize = 256;
+/// So many messages are taken with one call. More would hardly be cheaper, and what is taken is kept, even if the
+/// filling batch has become full in the middle.
+const MOST: usize = 64;
 
 /// Partitions are diverted again after so long, while they have not settled and later.
 const PAUSE_AT_FIRST: Duration = Duration::from_millis(10);
@@ -42,6 +42,7 @@ pub(super) struct Client {
     queue: Queue,
     consumer: KafkaConsumer,
     topic: CString,
+    fetched: Vec<*mut RDKafkaMessage>,
     restarted_at: Instant,
     diverted_at: Instant,
 }
@@ -56,13 +57,6 @@ pub(super) enum Fetched<'a> {
     Error(KafkaError),
 }
 
-/// What to do after something was handed over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
-    GoOn,
-    Stop,
-}
-
 impl Client {
     /// The messages of the topic's partitions will wake the calling thread.
     pub(super) fn new(consumer: KafkaConsumer, topic: &str) -> Self {
@@ -71,6 +65,7 @@ impl Client {
             queue: Queue::new(&consumer),
             consumer,
             topic: CString::new(topic).expect("a topic's name was checked"),
+            fetched: vec![ptr::null_mut(); MOST],
             restarted_at: now,
             diverted_at: now,
         }
@@ -87,24 +82,27 @@ impl Client {
     /// to, it takes the diversion away, and messages wait in the partition's own queue. A partition that is diverted
     /// already stays as it is, and no message changes its place in the order.
     pub(super) fn divert_again(&mut self, partitions: impl Iterator<Item = Partition>, now: Instant) {
-        let pause = if now - self.restarted_at < SETTLED_AFTER {
+        if now - self.diverted_at >= self.pause_between_diversions(now) {
+            self.divert_now(partitions, now);
+        }
+    }
+
+    /// `divert_again` is to be called at least so often.
+    pub(super) fn pause_between_diversions(&self, now: Instant) -> Duration {
+        if now - self.restarted_at < SETTLED_AFTER {
             PAUSE_AT_FIRST
         } else {
             PAUSE
-        };
-        if now - self.diverted_at >= pause {
-            self.divert_now(partitions, now);
         }
     }
 
     fn divert_now(&mut self, partitions: impl Iterator<Item = Partition>, now: Instant) {
         self.diverted_at = now;
-        let client = self.native();
+        let client: *mut RDKafka = self.consumer.client().native_ptr();
         for partition in partitions {
             // SAFETY: the client lives, the name ends with a zero byte.
-            let of_partition = unsafe {
-                librdkafka::rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition.0)
-            };
+            let of_partition =
+                unsafe { librdkafka::rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition.0) };
             if let Some(of_partition) = NonNull::new(of_partition) {
                 // SAFETY: both queues live; the partition's is given back once, and not used after that.
                 unsafe {
@@ -115,36 +113,35 @@ impl Client {
         }
     }
 
-    /// Hands over what has come, one after the other, until there is no more, `each` says `Stop`, or it was enough for one
-    /// call, which is `most` or less. Whether there may be more.
+    /// Hands over what has come, in order: as much as one call of librdkafka takes, and not more than `most`. How much that
+    /// was, and whether there may be more.
+    ///
+    /// Where the client goes on after a pause must be told it anew: it takes the end of a log for a message, and would go
+    /// on one behind that.
     pub(super) fn take(
         &mut self,
         most: usize,
         topic: &str,
-        mut each: impl FnMut(Fetched<'_>) -> Then,
-    ) -> bool {
+        mut each: impl FnMut(Fetched<'_>),
+    ) -> (usize, bool) {
         const NO_WAIT: i32 = 0;
-        let mut taking = Taking {
-            client: self.native(),
-            topic,
-            left: most.min(MOST),
-            stopped: false,
-            each: &mut each,
-        };
-        // SAFETY: the queue lives; the callback is called by this thread, until the call returns, with what it expects.
-        unsafe {
-            librdkafka::rd_kafka_consume_callback_queue(
+        let most = most.min(self.fetched.len());
+        // SAFETY: the queue lives, and the array has room for so many.
+        let count = unsafe {
+            librdkafka::rd_kafka_consume_batch_queue(
                 self.queue.pointer.as_ptr(),
                 NO_WAIT,
-                Some(hand_over_to(&taking)),
-                ptr::from_mut(&mut taking).cast(),
-            );
+                self.fetched.as_mut_ptr(),
+                most,
+            )
+        };
+        // Negative: the queue is not ready, and will say so in its own way.
+        let count = usize::try_from(count).unwrap_or(0);
+        for fetched in &self.fetched[..count] {
+            let message = Message(NonNull::new(*fetched).expect("librdkafka fills as many as it says"));
+            each(message.read(topic));
         }
-        taking.stopped
-    }
-
-    fn native(&self) -> *mut RDKafka {
-        self.consumer.client().native_ptr()
+        (count, count == most)
     }
 }
 
@@ -156,70 +153,51 @@ impl Deref for Client {
     }
 }
 
-/// What librdkafka's callback works with, during one call.
-struct Taking<'a, F> {
-    client: *mut RDKafka,
-    topic: &'a str,
-    left: usize,
-    stopped: bool,
-    each: &'a mut F,
+/// A message that is ours until it is dropped.
+struct Message(NonNull<RDKafkaMessage>);
+
+impl Message {
+    fn read<'a>(&'a self, topic: &'a str) -> Fetched<'a> {
+        // SAFETY: the message lives as long as `self`, and nobody writes to it.
+        let message = unsafe { self.0.as_ref() };
+        let partition = Partition(message.partition);
+        match message.err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                return Fetched::End(partition, Offset(message.offset));
+            }
+            error => return Fetched::Error(KafkaError::MessageConsumption(RDKafkaErrorCode::from(error))),
+        }
+        let mut kind = librdkafka::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message lives.
+        let timestamp_ms = unsafe { librdkafka::rd_kafka_message_timestamp(message, &raw mut kind) };
+        let known = timestamp_ms != -1
+            && kind != librdkafka::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: librdkafka's pointers and lengths belong together, and their bytes live as long as the message.
+        let (key, payload) = unsafe {
+            (
+                bytes(message.key.cast(), message.key_len),
+                bytes(message.payload.cast(), message.len),
+            )
+        };
+        Fetched::Message(Incoming {
+            at: Coordinates {
+                topic,
+                partition,
+                offset: Offset(message.offset),
+                timestamp_ms: known.then_some(timestamp_ms),
+                key,
+            },
+            payload,
+        })
+    }
 }
 
-type Callback = unsafe extern "C" fn(*mut RDKafkaMessage, *mut c_void);
-
-/// The callback for this `taking`, which it gets as its second argument.
-fn hand_over_to<F: FnMut(Fetched<'_>) -> Then>(_: &Taking<'_, F>) -> Callback {
-    /// # Safety
-    ///
-    /// `message` is librdkafka's and lives until this returns; `taking` is a `Taking<F>` that nobody else uses.
-    unsafe extern "C" fn hand_over<F: FnMut(Fetched<'_>) -> Then>(
-        message: *mut RDKafkaMessage,
-        taking: *mut c_void,
-    ) {
-        // SAFETY: by the caller's word.
-        let (message, taking) = unsafe { (&*message, &mut *taking.cast::<Taking<'_, F>>()) };
-        // What comes behind the one that said `Stop` stays in the queue: librdkafka looks at that after each.
-        taking.left -= 1;
-        taking.stopped = (taking.each)(read(message, taking.topic)) == Then::Stop || taking.left == 0;
-        if taking.stopped {
-            // SAFETY: the client lives; this concerns its callbacks on this thread.
-            unsafe { librdkafka::rd_kafka_yield(taking.client) };
-        }
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has it.
+        unsafe { librdkafka::rd_kafka_message_destroy(self.0.as_ptr()) };
     }
-    hand_over::<F>
-}
-
-fn read<'a>(message: &'a RDKafkaMessage, topic: &'a str) -> Fetched<'a> {
-    let partition = Partition(message.partition);
-    match message.err {
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-            return Fetched::End(partition, Offset(message.offset));
-        }
-        error => return Fetched::Error(KafkaError::MessageConsumption(RDKafkaErrorCode::from(error))),
-    }
-    let mut kind = librdkafka::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    // SAFETY: the message lives.
-    let timestamp_ms = unsafe { librdkafka::rd_kafka_message_timestamp(message, &raw mut kind) };
-    let known = timestamp_ms != -1
-        && kind != librdkafka::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    // SAFETY: librdkafka's pointers and lengths belong together, and their bytes live as long as the message.
-    let (key, payload) = unsafe {
-        (
-            bytes(message.key.cast(), message.key_len),
-            bytes(message.payload.cast(), message.len),
-        )
-    };
-    Fetched::Message(Incoming {
-        at: Coordinates {
-            topic,
-            partition,
-            offset: Offset(message.offset),
-            timestamp_ms: known.then_some(timestamp_ms),
-            key,
-        },
-        payload,
-    })
 }
 
 /// Bytes that librdkafka lends; null is none, and differs from no bytes.

@@ -1,6 +1,6 @@
 //! Owns the way of messages from librdkafka into the filling batch, and what the client's errors mean.
 
-use super::messages::{Fetched, Then};
+use super::messages::Fetched;
 use super::{Consume, ConsumeError};
 use crate::pipeline::rebalance::plain_list;
 use rdkafka::consumer::Consumer;
@@ -34,16 +34,15 @@ impl Consume {
         let mut errors = Vec::new();
         while left > 0 {
             let Self {
-                consumer, flow, kafka, ..
+                consumer,
+                flow,
+                kafka,
+                ..
             } = self;
-            let more = consumer.take(left, &kafka.topic, |fetched| {
-                left -= 1;
-                match fetched {
-                    Fetched::Message(incoming) => flow.take(&incoming, now),
-                    Fetched::End(partition, end) => flow.reached_end(partition, end, now),
-                    Fetched::Error(error) => errors.push(error),
-                }
-                if flow.is_full() { Then::Stop } else { Then::GoOn }
+            let (count, more) = consumer.take(left, &kafka.topic, |fetched| match fetched {
+                Fetched::Message(incoming) => flow.take(&incoming, now),
+                Fetched::End(partition, end) => flow.reached_end(partition, end, now),
+                Fetched::Error(error) => errors.push(error),
             });
             for error in errors.drain(..) {
                 self.take_kafka_error(error, now)?;
@@ -54,21 +53,25 @@ impl Consume {
             if self.flow.is_full() {
                 break;
             }
+            left -= count;
         }
         Ok(true)
     }
 
     /// Takes what comes by the client's own queue: decisions of the group and statistics, by callback, and its errors.
     fn poll_news(&mut self, now: Instant) -> Result<(), ConsumeError> {
-        while let Some(news) = self.consumer.poll(Duration::ZERO) {
-            match news {
+        loop {
+            let callbacks = self.consumer.context().callbacks();
+            match self.consumer.poll(Duration::ZERO) {
                 // Partitions are diverted before they are read, so that none of this should come here. If it does, the
                 // order in which it was fetched is lost, and it is read again.
-                Ok(_) | Err(KafkaError::PartitionEOF(_)) => self.flow.read_again(),
-                Err(error) => self.take_kafka_error(error, now)?,
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => self.flow.read_again(),
+                Some(Err(error)) => self.take_kafka_error(error, now)?,
+                // It says so after each callback, too, whatever is behind that.
+                None if self.consumer.context().callbacks() != callbacks => {}
+                None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// Has all partitions paused. Where they go on, and that they do, they are told anew.

@@ -1,6 +1,6 @@
 //! Owns what is taken from librdkafka's statistics for the numbers (its STATISTICS.md has all that there is).
 
-use crate::metrics::{Broker, Buffered, ClientCounts, ClientNow};
+use crate::metrics::{Broker, ClientCounts, ClientNow};
 use rdkafka::statistics::{Statistics, Window};
 
 /// What the client says of itself, and of what it has fetched of the topic.
@@ -45,11 +45,10 @@ pub(super) fn says(statistics: &Statistics, topic: &str) -> ClientNow {
         .get(topic)
         .into_iter()
         .flat_map(|topic| topic.partitions.values());
+    // They share one queue, and each tells the whole of it, but for one that has a queue of its own for a moment.
     for partition in partitions {
-        now.fetched += Buffered {
-            messages: whole(partition.fetchq_cnt),
-            bytes: partition.fetchq_size,
-        };
+        now.fetched.messages = now.fetched.messages.max(whole(partition.fetchq_cnt));
+        now.fetched.bytes = now.fetched.bytes.max(partition.fetchq_size);
     }
     now
 }
@@ -68,10 +67,11 @@ fn seconds(value: i64, parts: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Buffered;
     use rdkafka::statistics::{Partition, Topic};
 
     #[test]
-    fn brokers_are_told_once_and_queues_are_summed() {
+    fn brokers_and_the_queue_that_partitions_share_are_told_once() {
         let broker = |nodeid, state: &str| rdkafka::statistics::Broker {
             nodeid,
             nodename: "kafka-1:9092".to_owned(),
@@ -99,7 +99,7 @@ mod tests {
             topics: [(
                 "events".to_owned(),
                 Topic {
-                    partitions: [(0, partition(3)), (1, partition(-1))].into(),
+                    partitions: [(0, partition(3)), (1, partition(3)), (2, partition(-1))].into(),
                     ..Topic::default()
                 },
             )]
@@ -112,7 +112,7 @@ mod tests {
             now.fetched,
             Buffered {
                 messages: 3,
-                bytes: 200
+                bytes: 100
             }
         );
         assert_eq!(now.brokers.len(), 1);
