@@ -106,6 +106,10 @@ impl Session {
         tables: Arc<Tables>,
     ) -> Result<Self, Interruption> {
         let client = postgres::connect(config).await?;
+        // Planning takes longer than what is planned: the same few rows by their keys, again and again.
+        client
+            .answer(client.batch_execute("SET plan_cache_mode = force_generic_plan"))
+            .await?;
         let (load, start, fence, fingerprints, dead_letters) = client
             .answer(async {
                 tokio::try_join!(

@@ -254,6 +254,27 @@ fn tombstones_empty_payloads_and_messages_without_key_are_accounted_for() {
 }
 
 #[test]
+fn transactions_through_an_outage_that_pauses_reading_lose_nothing() {
+    const EACH: u32 = 200;
+    let (scene, mut own) = Scene::with_own_postgres("paused", 1);
+    migrate_with_coordinates(&scene, &own);
+    let producer = transactional(&scene);
+    send_transactions(&producer, &scene, &[(0..EACH, true), (EACH..2 * EACH, false)]);
+    let consumer = Consumer::start_on(&scene, &own, &["--max-batch-bytes", "1MiB"]);
+    expect_settled(&scene, &own, &consumer, u64::from(EACH));
+    // It stands at the end of the log. Now more than its batches hold comes while nothing can be stored.
+    own.stop_immediate().expect("a crash");
+    let transactions: Vec<_> = (2..80).map(|n| (n * EACH..(n + 1) * EACH, n % 3 > 0)).collect();
+    send_transactions(&producer, &scene, &transactions);
+    consumer.wait_for_line("partitions paused");
+    own.restart().expect("it comes back");
+    let committed = transactions.iter().filter(|(_, commit)| *commit).count() as u64 + 1;
+    let found = expect_settled(&scene, &own, &consumer, committed * u64::from(EACH));
+    assert_eq!(found.dead_letters, 0, "none twice: {found:?}");
+    consumer.stop();
+}
+
+#[test]
 fn an_aborted_transaction_at_the_end_leaves_no_lag_and_is_no_loss_when_retention_removes_it() {
     let scene = Scene::new("aborted", 1);
     migrate_with_coordinates(&scene, postgres());
