@@ -18,6 +18,7 @@ use scan::Fault;
 
 pub use event::{Event, Key, Value};
 pub(super) use names::UNKNOWN;
+pub(super) use number::eight;
 pub(super) use text::unescape;
 
 /// The longest payload that is read, in bytes: spans are 32 bits wide. Kafka's own limit is half of it.
@@ -105,6 +106,8 @@ pub(super) struct Number {
     pub(super) negative: bool,
     /// The two numbers above are the whole truth; otherwise the text has more digits than they hold.
     pub(super) exact: bool,
+    /// It has seven digits at most, up to six of them behind the point, and no exponent.
+    pub(super) short: bool,
 }
 
 /// What the pass over a value has learned.
@@ -164,12 +167,13 @@ impl Decoder {
         // Before the object, later behind a value.
         let mut at = 0;
         loop {
-            let (key, key_marks, start);
-            if let Some(guess) = self.names.guess(bytes, at, name) {
+            let (key, key_marks, start, word);
+            if let Some((guess, first)) = self.names.guess(bytes, at, name) {
                 name = guess.number;
                 key = (at + guess.key_start(), at + guess.key_end());
                 key_marks = Marks::default();
                 start = at + guess.length();
+                word = first;
                 if guess.is_type() {
                     type_at = Some(self.fields.len());
                 }
@@ -178,6 +182,7 @@ impl Decoder {
                     return Ok(type_at);
                 };
                 (name, key, key_marks, start) = (found.number, found.key, found.marks, found.start);
+                word = scan::word(bytes, start);
                 if is_type(&bytes[key.0..key.1], key_marks) {
                     type_at = Some(self.fields.len());
                 }
@@ -193,7 +198,7 @@ impl Decoder {
                 at = end;
             };
             // Not one `take` of either: the two would meet in memory, which takes as long as the work.
-            if let Some(short) = scan::short_value(bytes, start) {
+            if let Some(short) = scan::short_value(bytes, start, word) {
                 take(start, short);
             } else {
                 // A name that was guessed may have more space behind it this time.
@@ -295,12 +300,13 @@ impl EventTypes {
 
 impl Number {
     #[inline]
-    fn exact(mantissa: u64, exponent: i16) -> Self {
+    fn short(mantissa: u64, exponent: i16) -> Self {
         Self {
             mantissa,
             exponent,
             negative: false,
             exact: true,
+            short: true,
         }
     }
 }

@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// So many bytes of a payload are compared at once: a comma, a name with its quotes, a colon, spaces.
+/// So many bytes of a payload are compared at once: a comma, a name with its quotes, a colon, spaces. A text that is kept
+/// is shorter than that.
 const WIDTH: usize = 32;
+/// So many are looked at: the value's first ones too.
+const REACH: usize = WIDTH + 8;
 /// So many names are kept: a flood of new ones costs a lookup each and no more memory.
 const MOST: usize = 1024;
 /// The number of names that aren't kept.
@@ -109,10 +112,10 @@ impl Names {
     }
 
     /// What leads from the end of a value, or from the event's start, to the next value, if it is what came after
-    /// `before` lately.
+    /// `before` lately; and that value's first eight bytes, zeros where the payload has ended.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see scan::short_value")]
-    pub(super) fn guess(&self, bytes: &[u8], at: usize, before: u16) -> Option<Step> {
+    pub(super) fn guess(&self, bytes: &[u8], at: usize, before: u16) -> Option<(&Step, u64)> {
         let rest = bytes.get(at..)?;
         match rest.first_chunk() {
             Some(here) => self.step(here, before),
@@ -122,20 +125,23 @@ impl Names {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see scan::short_value")]
-    fn step(&self, here: &Text, before: u16) -> Option<Step> {
+    fn step(&self, here: &[u8; REACH], before: u16) -> Option<(&Step, u64)> {
         let [first, second] = &self.known[usize::from(before)].next;
-        if self.is(first.number, here) {
-            Some(*first)
+        let step = if self.is(first.number, here) {
+            first
         } else if self.is(second.number, here) {
-            Some(*second)
+            second
         } else {
-            None
-        }
+            return None;
+        };
+        // A text is shorter than WIDTH: so much is told to the compiler, which then need not look whether it is.
+        let value = here[step.length() % WIDTH..].first_chunk()?;
+        Some((step, u64::from_le_bytes(*value)))
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see scan::short_value")]
-    fn is(&self, number: u16, here: &Text) -> bool {
+    fn is(&self, number: u16, here: &[u8; REACH]) -> bool {
         let name = &self.known[usize::from(number)];
         let mut differs = 0;
         for ((here, text), mask) in here.iter().zip(&name.text).zip(&name.mask) {
@@ -144,21 +150,21 @@ impl Names {
         differs == 0
     }
 
-    /// The same with fewer bytes left than are compared at once.
+    /// The same with fewer bytes left than are looked at.
     #[inline(never)]
-    fn last_step(&self, rest: &[u8], before: u16) -> Option<Step> {
+    fn last_step(&self, rest: &[u8], before: u16) -> Option<(&Step, u64)> {
         // Mostly this is the brace that ends the event.
         if rest.len() < 2 {
             return None;
         }
-        let mut here = [0; WIDTH];
+        let mut here = [0; REACH];
         here[..rest.len()].copy_from_slice(rest);
         self.step(&here, before)
     }
 
     /// Keeps what leads to a value: `text`, in which the name is at `key`; it came after `before`.
     pub(super) fn learn(&mut self, text: &[u8], key: Range<usize>, before: u16) -> u16 {
-        if text.len() > WIDTH {
+        if text.len() >= WIDTH {
             return UNKNOWN;
         }
         let mut padded = [0; WIDTH];
@@ -211,7 +217,11 @@ mod tests {
         let second = learn(&mut names, r#","type":"#, first);
         let third = learn(&mut names, r#", "a_longer_name_of_24_chars": "#, first);
         let guess = |bytes: &str, before| {
-            let step = names.guess(bytes.as_bytes(), 0, before)?;
+            let (step, word) = names.guess(bytes.as_bytes(), 0, before)?;
+            assert_eq!(
+                word.to_le_bytes()[0],
+                bytes.as_bytes().get(step.length()).copied().unwrap_or(0)
+            );
             let key = bytes[step.key_start()..step.key_end()].to_owned();
             Some((step.number, key, step.length(), step.is_type()))
         };
@@ -232,7 +242,7 @@ mod tests {
         assert_eq!(guess(r#", "a_longer_name_of_24_chars":"#, first), None);
         assert_eq!(guess(r#","type":1"#, second), None);
         assert_eq!(guess("", first), None);
-        assert_eq!(names.guess(&[0; 40], 0, START).map(|step| step.number), None);
+        assert_eq!(names.guess(&[0; 40], 0, START).map(|(step, _)| step.number), None);
         assert_ne!(names.identity(), Names::default().identity());
     }
 
@@ -243,6 +253,6 @@ mod tests {
             learn(&mut names, &format!(",\"{count}\":"), UNKNOWN);
         }
         assert_eq!(names.known.len(), MOST);
-        assert_eq!(names.learn(&[b'x'; WIDTH + 1], 1..30, UNKNOWN), UNKNOWN);
+        assert_eq!(names.learn(&[b'x'; WIDTH], 1..30, UNKNOWN), UNKNOWN);
     }
 }

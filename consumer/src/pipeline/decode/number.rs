@@ -39,7 +39,7 @@ pub(super) fn short(word: u64) -> Option<(usize, Number)> {
     }
     if byte(whole) != u64::from(b'.') {
         let mantissa = eight(values << (64 - whole));
-        return ended(whole).then_some((whole as usize / 8, Number::exact(mantissa, 0)));
+        return ended(whole).then_some((whole as usize / 8, Number::short(mantissa, 0)));
     }
     // The point is ASCII, so that the mark above its own is exact too.
     let stops = stops & (stops - 1);
@@ -54,7 +54,7 @@ pub(super) fn short(word: u64) -> Option<(usize, Number)> {
     let mantissa = eight(digits << (72 - end));
     #[expect(clippy::cast_possible_truncation, reason = "at most six")]
     let fraction = (end - whole) as i16 / 8 - 1;
-    Some((end as usize / 8, Number::exact(mantissa, -fraction)))
+    Some((end as usize / 8, Number::short(mantissa, -fraction)))
 }
 
 /// Any number by the grammar, but for its sign.
@@ -83,6 +83,7 @@ fn any_number(bytes: &[u8], first: usize) -> Result<(usize, Number), Fault> {
         exponent: -i16::try_from(fraction).unwrap_or(0),
         negative: false,
         exact: count <= EXACT_DIGITS,
+        short: false,
     };
     if let Some(b'e' | b'E') = bytes.get(at) {
         at = exponent(bytes, at + 1, &mut number)?;
@@ -137,7 +138,7 @@ fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (usize, u64) {
 
 /// Eight digits, one a byte, the first in the lowest byte, as one number.
 #[inline]
-fn eight(values: u64) -> u64 {
+pub(in crate::pipeline) fn eight(values: u64) -> u64 {
     let pairs = values.wrapping_mul(10).wrapping_add(values >> 8);
     let even = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
     let odd = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);

@@ -172,14 +172,14 @@ fn hex4(bytes: &[u8], at: usize) -> Result<u32, Fault> {
     Ok(code)
 }
 
-/// Most values, numbers and strings: the place after it, and what it is. `None` where it takes a closer look.
+/// Most values, numbers and strings: the place after it, and what it is. `word` is what stands at `at`. `None` where it
+/// takes a closer look.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
     reason = "once a field: what comes back by way of memory costs as much as the work"
 )]
-pub(super) fn short_value(bytes: &[u8], at: usize) -> Option<(usize, Scanned)> {
-    let word = word(bytes, at);
+pub(super) fn short_value(bytes: &[u8], at: usize, word: u64) -> Option<(usize, Scanned)> {
     if word & 0xff == u64::from(b'"') {
         return match plain(bytes, at + 1) {
             Some((end, true)) => Some((end + 1, Scanned::of(Kind::String))),
