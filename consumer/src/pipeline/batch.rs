@@ -2,7 +2,8 @@
 //! every message's bytes until it is stored, so that a batch can be sent again, encoded again, and a row that
 //! PostgreSQL refuses can become a dead letter. No I/O and no clock: time is an argument.
 
-mod rows; // the rows of one table, and their order
+mod order; // the order of rows by their keys
+mod rows; // the rows of one table
 
 pub use self::rows::SortedRows;
 

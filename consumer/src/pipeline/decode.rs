@@ -13,11 +13,12 @@ mod tests;
 
 use crate::dead_letter::{Reason, Refusal};
 use event::text_of;
-use names::Names;
+use names::{Names, START};
 use scan::Fault;
 
 pub use event::{Event, Key, Value};
 pub(super) use names::UNKNOWN;
+pub(super) use number::eight;
 pub(super) use text::unescape;
 
 /// The longest payload that is read, in bytes: spans are 32 bits wide. Kafka's own limit is half of it.
@@ -34,8 +35,19 @@ pub struct Decoder {
     names: Names,
     /// The open containers while a nested value is passed over: nesting of any depth, no recursion.
     open: Vec<u8>,
-    /// The event's type, where it is written with escapes.
-    event_type: Vec<u8>,
+    event_types: EventTypes,
+}
+
+/// The types of events that came lately: text that need not be validated again.
+#[derive(Debug, Default)]
+struct EventTypes {
+    known: Vec<String>,
+    /// The place of the one that was learned last: the next one but that goes first.
+    newest: usize,
+}
+
+impl EventTypes {
+    const MOST: usize = 8;
 }
 
 /// What a value is.
@@ -94,6 +106,8 @@ pub(super) struct Number {
     pub(super) negative: bool,
     /// The two numbers above are the whole truth; otherwise the text has more digits than they hold.
     pub(super) exact: bool,
+    /// It has seven digits at most, up to six of them behind the point, and no exponent.
+    pub(super) short: bool,
 }
 
 /// What the pass over a value has learned.
@@ -115,6 +129,15 @@ struct Field {
     /// The name's number.
     name: u16,
     key_marks: Marks,
+}
+
+/// A field's name that was read by the grammar.
+struct Found {
+    number: u16,
+    key: (usize, usize),
+    marks: Marks,
+    /// Where its value starts.
+    start: usize,
 }
 
 impl Decoder {
@@ -140,64 +163,93 @@ impl Decoder {
             self.fields = Vec::new();
         }
         let mut type_at = None;
-        let mut name = UNKNOWN;
-        let mut at = scan::space(bytes, 0);
-        if bytes.get(at) != Some(&b'{') {
-            return Err(Fault::new(at, "an object is needed"));
-        }
-        at = scan::space(bytes, at + 1);
-        if bytes.get(at) == Some(&b'}') {
-            at += 1;
-        } else {
-            loop {
-                let key_start = at + 1;
-                let (key_end, key_marks, start);
-                if let Some(guess) = self.names.guess(bytes, at, name) {
-                    name = guess.number;
-                    key_end = key_start + guess.name_length;
-                    key_marks = Marks::default();
-                    start = scan::space(bytes, guess.end);
-                } else {
-                    (key_end, key_marks, start) = scan::name(bytes, at)?;
-                    name = if key_marks.has(Marks::ESCAPED) {
-                        UNKNOWN
-                    } else {
-                        self.names.learn(&bytes[at..start], key_end - key_start, name)
-                    };
+        let mut name = START;
+        // Before the object, later behind a value.
+        let mut at = 0;
+        loop {
+            let (key, key_marks, start, word);
+            if let Some((guess, first)) = self.names.guess(bytes, at, name) {
+                name = guess.number;
+                key = (at + guess.key_start(), at + guess.key_end());
+                key_marks = Marks::default();
+                start = at + guess.length();
+                word = first;
+                if guess.is_type() {
+                    type_at = Some(self.fields.len());
                 }
-                if key_end - key_start == 4 || key_marks.has(Marks::ESCAPED) {
-                    let key = &bytes[key_start..key_end];
-                    if key == b"type" || is_escaped_type(key, key_marks) {
-                        type_at = Some(self.fields.len());
-                    }
+            } else {
+                let Some(found) = self.search(bytes, at, name)? else {
+                    return Ok(type_at);
+                };
+                (name, key, key_marks, start) = (found.number, found.key, found.marks, found.start);
+                word = scan::word(bytes, start);
+                if is_type(&bytes[key.0..key.1], key_marks) {
+                    type_at = Some(self.fields.len());
                 }
-                // The value is written to its final place at once: a copy of what was written a moment ago in
-                // smaller parts would wait for all of them.
-                let field = self.fields.push_mut(Field {
-                    scanned: Scanned::default(),
-                    key: (narrow(key_start), narrow(key_end)),
-                    value: (narrow(start), 0),
+            }
+            let mut take = |start: usize, (end, scanned): (usize, Scanned)| {
+                self.fields.push(Field {
+                    scanned,
+                    key: (narrow(key.0), narrow(key.1)),
+                    value: (narrow(start), narrow(end)),
                     name,
                     key_marks,
                 });
-                let end = scan::value(bytes, start, &mut self.open, &mut field.scanned)?;
-                field.value.1 = narrow(end);
-                at = scan::space(bytes, end);
-                match bytes.get(at) {
-                    Some(b',') => at = scan::space(bytes, at + 1),
-                    Some(b'}') => {
-                        at += 1;
-                        break;
-                    }
-                    _ => return Err(Fault::new(at, "a comma or a closing brace is needed")),
-                }
+                at = end;
+            };
+            // Not one `take` of either: the two would meet in memory, which takes as long as the work.
+            if let Some(short) = scan::short_value(bytes, start, word) {
+                take(start, short);
+            } else {
+                // A name that was guessed may have more space behind it this time.
+                let start = scan::space(bytes, start);
+                take(start, scan::value(bytes, start, &mut self.open)?);
             }
         }
-        at = scan::space(bytes, at);
-        if at != bytes.len() {
-            return Err(Fault::new(at, "nothing may follow the object"));
+    }
+
+    /// The field that follows what ends at `at`, as the grammar has it; `None` when the payload ends as it should.
+    #[inline(never)]
+    fn search(&mut self, bytes: &[u8], at: usize, before: u16) -> Result<Option<Found>, Fault> {
+        let from = at;
+        let mut at = scan::space(bytes, at);
+        let next = bytes.get(at);
+        let ends = if before == START {
+            if next != Some(&b'{') {
+                return Err(Fault::new(at, "an object is needed"));
+            }
+            at = scan::space(bytes, at + 1);
+            bytes.get(at) == Some(&b'}')
+        } else if next == Some(&b',') {
+            at = scan::space(bytes, at + 1);
+            false
+        } else if next == Some(&b'}') {
+            true
+        } else {
+            return Err(Fault::new(at, "a comma or a closing brace is needed"));
+        };
+        if ends {
+            at = scan::space(bytes, at + 1);
+            return if at == bytes.len() {
+                Ok(None)
+            } else {
+                Err(Fault::new(at, "nothing may follow the object"))
+            };
         }
-        Ok(type_at)
+        let (key_end, marks, start) = scan::name(bytes, at)?;
+        let key = (at + 1, key_end);
+        let number = if marks.has(Marks::ESCAPED) {
+            UNKNOWN
+        } else {
+            self.names
+                .learn(&bytes[from..start], key.0 - from..key.1 - from, before)
+        };
+        Ok(Some(Found {
+            number,
+            key,
+            marks,
+            start,
+        }))
     }
 
     fn event<'a>(&'a mut self, payload: &'a [u8], type_at: Option<usize>) -> Result<Event<'a>, Refusal> {
@@ -212,28 +264,68 @@ impl Decoder {
             ));
         }
         let raw = &payload[field.value.0 as usize + 1..field.value.1 as usize - 1];
-        let text = if field.scanned.marks.has(Marks::ESCAPED) {
-            self.event_type.clear();
-            unescape(raw, &mut self.event_type);
-            &self.event_type
-        } else {
-            raw
-        };
+        let escaped = field.scanned.marks.has(Marks::ESCAPED);
         Ok(Event {
             payload,
             fields: &self.fields,
             names: self.names.identity(),
-            kind: std::str::from_utf8(text).expect("strings were validated when they were read"),
+            kind: self.event_types.text_of(raw, escaped),
         })
     }
 }
 
-impl Default for Scanned {
-    fn default() -> Self {
+impl EventTypes {
+    /// A type as text. `raw` is a validated string, between its quotes.
+    #[inline]
+    fn text_of(&mut self, raw: &[u8], escaped: bool) -> &str {
+        let known = self.known.iter().position(|known| known.as_bytes() == raw);
+        let at = match known {
+            Some(at) if !escaped => at,
+            _ => self.learn(raw, escaped),
+        };
+        &self.known[at]
+    }
+
+    #[cold]
+    fn learn(&mut self, raw: &[u8], escaped: bool) -> usize {
+        let marks = if escaped { Marks::ESCAPED } else { Marks::default() };
+        if self.known.len() < Self::MOST {
+            self.known.push(String::new());
+        }
+        self.newest = (self.newest + 1) % self.known.len();
+        self.known[self.newest] = text_of(raw, marks).into_owned();
+        self.newest
+    }
+}
+
+impl Number {
+    #[inline]
+    fn short(mantissa: u64, exponent: i16) -> Self {
+        Self {
+            mantissa,
+            exponent,
+            negative: false,
+            exact: true,
+            short: true,
+        }
+    }
+}
+
+impl Scanned {
+    #[inline]
+    fn of(kind: Kind) -> Self {
         Self {
             number: Number::default(),
-            kind: Kind::Null,
+            kind,
             marks: Marks::default(),
+        }
+    }
+
+    #[inline]
+    fn number(number: Number) -> Self {
+        Self {
+            number,
+            ..Self::of(Kind::Number)
         }
     }
 }
@@ -253,9 +345,8 @@ impl Fault {
     }
 }
 
-#[cold]
-fn is_escaped_type(raw: &[u8], marks: Marks) -> bool {
-    marks.has(Marks::ESCAPED) && text_of(raw, marks) == "type"
+fn is_type(raw: &[u8], marks: Marks) -> bool {
+    raw == b"type" || (marks.has(Marks::ESCAPED) && text_of(raw, marks) == "type")
 }
 
 /// A place in a payload, whose length `LONGEST` bounds.

@@ -192,38 +192,74 @@ impl Encoder {
         // PostgreSQL allows 1600 columns.
         let count = i16::try_from(columns.len()).unwrap_or(i16::MAX);
         rows.extend_from_slice(&count.to_be_bytes());
-        for (index, column) in columns.iter().enumerate() {
-            starts[index] = rows.len();
-            if column.source == Source::Field {
-                if let Some(field) = (slots[index] as usize).checked_sub(1) {
-                    let value = event.value(field);
-                    if value.kind() != Kind::Null {
-                        scratch
-                            .value(column.kind, &value, rows)
-                            .map_err(|wrong| wrong.in_field(event.key(field).raw(), column.kind, &value))?;
-                        continue;
-                    }
-                    if column.not_null {
-                        return Err(refuse::missing(column, "found null"));
-                    }
-                    rows.extend_from_slice(&NULL);
-                    continue;
-                }
-            } else if from_elsewhere(column, event, unmapped, at, rows)?.is_break() {
-                continue;
-            }
-            match &column.default {
-                Some(constant) => sized(rows, constant),
-                None if column.not_null => return Err(refuse::missing(column, "found no such field")),
-                None => rows.extend_from_slice(&NULL),
+        for ((column, &slot), start) in columns.iter().zip(&*slots).zip(starts) {
+            *start = rows.len();
+            match (slot as usize).checked_sub(1) {
+                Some(field) if simple(column.kind, event, field, rows) => {}
+                Some(field) => scratch.field(column, event, field, rows)?,
+                None => absent(column, event, unmapped, at, rows)?,
             }
         }
         Ok(())
     }
 }
 
+/// Appends a field's value with its length if it is one of the most common ones, which need no second look: a short
+/// number, a text without escapes.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "once a column: what is handed over by way of memory costs as much as the work"
+)]
+fn simple(kind: ColumnType, event: &Event<'_>, field: usize, rows: &mut Vec<u8>) -> bool {
+    match kind {
+        ColumnType::Float8 => {
+            let Some(number) = event.short_number(field) else {
+                return false;
+            };
+            fixed8(rows, number::short_float8(number).to_be_bytes());
+        }
+        ColumnType::Int4 => {
+            let Some(integer) = event.short_number(field).and_then(number::short_integer) else {
+                return false;
+            };
+            fixed4(rows, integer.to_be_bytes());
+        }
+        ColumnType::Text => {
+            let Some((text, length)) = event.plain_text(field) else {
+                return false;
+            };
+            leading(rows, text, length);
+        }
+        _ => return false,
+    }
+    true
+}
+
 impl Scratch {
-    /// Appends a field's value, which isn't `null`, with its length.
+    /// Appends a field's value with its length.
+    #[inline(never)]
+    fn field(
+        &mut self,
+        column: &Column,
+        event: &Event<'_>,
+        field: usize,
+        rows: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let value = event.value(field);
+        if value.kind() != Kind::Null {
+            return self
+                .value(column.kind, &value, rows)
+                .map_err(|wrong| wrong.in_field(event.key(field).raw(), column.kind, &value));
+        }
+        if column.not_null {
+            return Err(refuse::missing(column, "found null"));
+        }
+        rows.extend_from_slice(&NULL);
+        Ok(())
+    }
+
+    /// Appends a value that isn't `null`, with its length.
     #[inline]
     fn value(&mut self, kind: ColumnType, value: &Value<'_>, rows: &mut Vec<u8>) -> Result<(), Wrong> {
         match kind {
@@ -258,6 +294,25 @@ impl Scratch {
         }
         Ok(())
     }
+}
+
+/// Appends what fills a column that no field of the event does.
+#[inline(never)]
+fn absent(
+    column: &Column,
+    event: &Event<'_>,
+    unmapped: &[usize],
+    at: &Coordinates<'_>,
+    rows: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    if from_elsewhere(column, event, unmapped, at, rows)?.is_continue() {
+        match &column.default {
+            Some(constant) => sized(rows, constant),
+            None if column.not_null => return Err(refuse::missing(column, "found no such field")),
+            None => rows.extend_from_slice(&NULL),
+        }
+    }
+    Ok(())
 }
 
 /// Appends what doesn't come from a field of the column's name. `Continue`: there is none.
@@ -341,6 +396,25 @@ fn fixed8(rows: &mut Vec<u8>, bytes: [u8; 8]) {
     let mut column = [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     column[4..].copy_from_slice(&bytes);
     rows.extend_from_slice(&column);
+}
+
+/// Appends a text of so many bytes, with which `text` begins.
+#[inline]
+fn leading(rows: &mut Vec<u8>, text: &[u8], bytes: usize) {
+    const ONCE: usize = 16;
+    match text.first_chunk::<ONCE>() {
+        // Written together with what follows it, which is cut off: most texts are short, and a copy whose length isn't
+        // known takes longer to begin than to do.
+        Some(chunk) if bytes <= ONCE => {
+            let end = rows.len() + 4 + bytes;
+            let mut column = [0; 4 + ONCE];
+            column[..4].copy_from_slice(&length(bytes));
+            column[4..].copy_from_slice(chunk);
+            rows.extend_from_slice(&column);
+            rows.truncate(end);
+        }
+        _ => sized(rows, &text[..bytes]),
+    }
 }
 
 /// Appends bytes with their length.

@@ -2,6 +2,7 @@
 //! table's key. Rows in that order fill a B-tree up to twice as fast, and a series' rows lie together on few pages.
 
 use super::end_of;
+use super::order::Order;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
 
@@ -29,9 +30,8 @@ pub(super) struct Rows {
     bytes: Vec<u8>,
     keys: Vec<u8>,
     places: Vec<Row>,
-    /// The rows in the order of their keys, if `is_in_order`: what tells a key from the others, and behind that the
-    /// row's place.
-    order: Vec<u128>,
+    /// The rows in the order of their keys, if `is_in_order`.
+    order: Order,
     is_in_order: bool,
     /// The last sorted rows' memory.
     spare: Vec<Sorted>,
@@ -44,7 +44,7 @@ impl Rows {
 
     /// Bytes that they occupy, and will when they are sorted.
     pub(super) fn footprint(&self) -> usize {
-        const PER_ROW: usize = size_of::<Row>() + size_of::<u128>() + size_of::<Sorted>();
+        const PER_ROW: usize = size_of::<Row>() + Order::PER_ROW + size_of::<Sorted>();
         self.bytes.len() + self.keys.len() + self.places.len() * PER_ROW
     }
 
@@ -92,26 +92,8 @@ impl Rows {
         if self.is_in_order || self.keys.is_empty() {
             return;
         }
-        let telling = TellingBytes::of(self.places.iter().map(|row| self.key(row)));
-        let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        order.extend(
-            self.places
-                .iter()
-                .zip(0u32..)
-                .map(|(row, place)| telling.gather(self.key(row)) | u128::from(place)),
-        );
-        match telling.rest {
-            None => order.sort_unstable(),
-            Some(rest) => order.sort_unstable_by(|a, b| {
-                let rest_of = |entry| self.key(&self.places[place(entry)]).get(rest..);
-                (a >> PLACE_BITS)
-                    .cmp(&(b >> PLACE_BITS))
-                    .then_with(|| rest_of(*a).cmp(&rest_of(*b)))
-                    .then(a.cmp(b))
-            }),
-        }
-        self.order = order;
+        let keys = |row: &Row| &self.keys[row.key_start as usize..row.key_end as usize];
+        self.order.sort(&self.places, keys);
         self.is_in_order = true;
     }
 
@@ -130,8 +112,7 @@ impl Rows {
             end: row.end,
         };
         if self.is_in_order {
-            let places = self.order.iter().map(|entry| place(*entry));
-            rows.extend(places.map(|place| sorted(&self.places[place])));
+            rows.extend(self.order.places().map(|place| sorted(&self.places[place])));
         } else {
             rows.extend(self.places.iter().map(sorted));
         }
@@ -145,96 +126,6 @@ impl Rows {
         self.bytes = rows.bytes;
         self.spare = rows.rows;
         self.fit();
-    }
-
-    fn key(&self, row: &Row) -> &[u8] {
-        &self.keys[row.key_start as usize..row.key_end as usize]
-    }
-}
-
-/// An entry of the order ends with the row's place.
-const PLACE_BITS: u32 = u32::BITS;
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the place is all of the lowest 32 bits"
-)]
-fn place(entry: u128) -> usize {
-    entry as u32 as usize
-}
-
-/// Which bytes of a batch's keys tell them apart. Most keys are alike in most bytes ("server-0…", the year), and the few
-/// others compare as the whole keys do, at once, as one number.
-struct TellingBytes {
-    /// Their places in the key, in order; so many of them as fit.
-    places: [u8; TellingBytes::MOST],
-    count: usize,
-    /// There are more, from this place on.
-    rest: Option<usize>,
-}
-
-impl TellingBytes {
-    /// Beside 32 bits for the row's place.
-    const MOST: usize = 12;
-    /// So much of a key is looked at.
-    const WORDS: usize = 8;
-    const WORD: usize = size_of::<u64>();
-
-    fn of<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> Self {
-        let first = keys.next().unwrap_or_default();
-        let mut differing = [0; Self::WORDS];
-        let mut longest = first.len();
-        for key in keys {
-            longest = longest.max(key.len());
-            for (at, differing) in differing
-                .iter_mut()
-                .enumerate()
-                .take(longest.div_ceil(Self::WORD))
-            {
-                *differing |= word(key, at) ^ word(first, at);
-            }
-        }
-        let bytes = differing.iter().flat_map(|word| word.to_le_bytes());
-        let mut telling = Self {
-            places: [0; Self::MOST],
-            count: 0,
-            rest: (longest > Self::WORDS * Self::WORD).then_some(Self::WORDS * Self::WORD),
-        };
-        for (place, _) in (0u8..).zip(bytes).filter(|(_, differs)| *differs != 0) {
-            if telling.count == Self::MOST {
-                telling.rest = Some(usize::from(place));
-                break;
-            }
-            telling.places[telling.count] = place;
-            telling.count += 1;
-        }
-        telling
-    }
-
-    /// A key's telling bytes as a number that compares as they do, with room for the row's place below. Keys are made so
-    /// that none is the beginning of another: what a shorter one has no byte for may count as zero.
-    fn gather(&self, key: &[u8]) -> u128 {
-        let gather = |places: &[u8]| {
-            places.iter().fold(0, |number: u64, &place| {
-                number << 8 | u64::from(key.get(usize::from(place)).copied().unwrap_or(0))
-            })
-        };
-        let (first, second) = self.places.split_at(Self::WORD);
-        let second = gather(&second[..self.count.saturating_sub(Self::WORD)]);
-        let first = gather(&first[..self.count.min(Self::WORD)]);
-        u128::from(first) << 64 | u128::from(second) << PLACE_BITS
-    }
-}
-
-/// Eight bytes of a key; zeros where it has ended.
-fn word(key: &[u8], at: usize) -> u64 {
-    let rest = key.get(at * TellingBytes::WORD..).unwrap_or_default();
-    match rest.first_chunk() {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => rest
-            .iter()
-            .rev()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 

@@ -77,6 +77,24 @@ impl<'a> Event<'a> {
             && names.all(|(field, &number)| field.name == number && number != UNKNOWN)
     }
 
+    /// A field's number, if it is a short one.
+    #[inline]
+    pub(in crate::pipeline) fn short_number(&self, at: usize) -> Option<&'a Number> {
+        let number = &self.fields[at].scanned.number;
+        number.short.then_some(number)
+    }
+
+    /// A string without escapes: the payload from its first character on, and how many bytes of that it is.
+    #[inline]
+    pub(in crate::pipeline) fn plain_text(&self, at: usize) -> Option<(&'a [u8], usize)> {
+        let Field { scanned, value, .. } = &self.fields[at];
+        if scanned.kind != Kind::String || scanned.marks.has(Marks::ESCAPED) {
+            return None;
+        }
+        let (start, end) = (value.0 as usize + 1, value.1 as usize - 1);
+        Some((self.payload.get(start..)?, end - start))
+    }
+
     pub(in crate::pipeline) fn key(&self, at: usize) -> Key<'a> {
         self.key_of(&self.fields[at])
     }

@@ -2,34 +2,29 @@
 //! makes what the column takes.
 
 use super::scan::{Fault, HIGHS, ONES, word};
-use super::{Kind, Number, Scanned};
+use super::{Number, Scanned};
 
 /// Digits that a `u64` holds, whatever they are.
 const EXACT_DIGITS: usize = 19;
 
 const POW10: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
-/// A number that starts at `start` and whose first digit should stand at `first`.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see scan::value")]
-pub(super) fn number(bytes: &[u8], start: usize, first: usize, out: &mut Scanned) -> Result<usize, Fault> {
-    out.kind = Kind::Number;
-    out.number.negative = first > start;
-    if let Some((end, mantissa, fraction)) = short(bytes, first) {
-        out.number.mantissa = mantissa;
-        out.number.exponent = -fraction;
-        out.number.exact = true;
-        return Ok(end);
-    }
-    any_number(bytes, first, &mut out.number)
+/// A number that starts at `start` and whose first digit should stand at `first`: the place after it.
+#[inline]
+pub(super) fn number(bytes: &[u8], start: usize, first: usize) -> Result<(usize, Scanned), Fault> {
+    let (end, mut number) = match short(word(bytes, first)) {
+        Some((length, number)) => (first + length, number),
+        None => any_number(bytes, first)?,
+    };
+    number.negative = first > start;
+    Ok((end, Scanned::number(number)))
 }
 
 /// Most numbers: up to seven bytes of digits, a point among them or not, in one word together with what ends them.
-/// The place after it, its digits, and how many of them follow the point.
+/// How many bytes it takes.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "see scan::value")]
-fn short(bytes: &[u8], at: usize) -> Option<(usize, u64, i16)> {
-    let word = word(bytes, at)?;
+#[expect(clippy::inline_always, reason = "see scan::short_value")]
+pub(super) fn short(word: u64) -> Option<(usize, Number)> {
     let values = word ^ (ONES * u64::from(b'0'));
     let stops = (values.wrapping_add(ONES * 0x76) | values) & HIGHS;
     if stops == 0 {
@@ -44,7 +39,7 @@ fn short(bytes: &[u8], at: usize) -> Option<(usize, u64, i16)> {
     }
     if byte(whole) != u64::from(b'.') {
         let mantissa = eight(values << (64 - whole));
-        return ended(whole).then_some((at + whole as usize / 8, mantissa, 0));
+        return ended(whole).then_some((whole as usize / 8, Number::short(mantissa, 0)));
     }
     // The point is ASCII, so that the mark above its own is exact too.
     let stops = stops & (stops - 1);
@@ -59,11 +54,11 @@ fn short(bytes: &[u8], at: usize) -> Option<(usize, u64, i16)> {
     let mantissa = eight(digits << (72 - end));
     #[expect(clippy::cast_possible_truncation, reason = "at most six")]
     let fraction = (end - whole) as i16 / 8 - 1;
-    Some((at + end as usize / 8, mantissa, fraction))
+    Some((end as usize / 8, Number::short(mantissa, -fraction)))
 }
 
-/// Any number by the grammar; `number` is filled but for its sign.
-fn any_number(bytes: &[u8], first: usize, number: &mut Number) -> Result<usize, Fault> {
+/// Any number by the grammar, but for its sign.
+fn any_number(bytes: &[u8], first: usize) -> Result<(usize, Number), Fault> {
     let (mut at, mut mantissa) = digits(bytes, first, 0);
     let mut count = at - first;
     if count == 0 {
@@ -82,14 +77,18 @@ fn any_number(bytes: &[u8], first: usize, number: &mut Number) -> Result<usize, 
         }
         count += fraction;
     }
-    number.mantissa = mantissa;
-    // At most 19 where it is exact, so that it fits.
-    number.exponent = -i16::try_from(fraction).unwrap_or(0);
-    number.exact = count <= EXACT_DIGITS;
-    match bytes.get(at) {
-        Some(b'e' | b'E') => exponent(bytes, at + 1, number),
-        _ => Ok(at),
+    let mut number = Number {
+        mantissa,
+        // At most 19 where it is exact, so that it fits.
+        exponent: -i16::try_from(fraction).unwrap_or(0),
+        negative: false,
+        exact: count <= EXACT_DIGITS,
+        short: false,
+    };
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at = exponent(bytes, at + 1, &mut number)?;
     }
+    Ok((at, number))
 }
 
 /// An exponent from the byte after its letter on: the place after it.
@@ -118,8 +117,8 @@ fn exponent(bytes: &[u8], mut at: usize, number: &mut Number) -> Result<usize, F
 /// Digits from `at` on: the place after them, and the number that they continue (which wraps if it grows too long).
 #[inline]
 fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (usize, u64) {
-    while let Some(word) = word(bytes, at) {
-        let values = word ^ (ONES * u64::from(b'0'));
+    loop {
+        let values = word(bytes, at) ^ (ONES * u64::from(b'0'));
         // Bit 7 of each byte that is no digit: the lowest one is exact.
         let stop = (values.wrapping_add(ONES * 0x76) | values) & HIGHS;
         if stop == 0 {
@@ -135,16 +134,11 @@ fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (usize, u64) {
         }
         return (at + count, number);
     }
-    while let Some(&digit @ b'0'..=b'9') = bytes.get(at) {
-        number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-        at += 1;
-    }
-    (at, number)
 }
 
 /// Eight digits, one a byte, the first in the lowest byte, as one number.
 #[inline]
-fn eight(values: u64) -> u64 {
+pub(in crate::pipeline) fn eight(values: u64) -> u64 {
     let pairs = values.wrapping_mul(10).wrapping_add(values >> 8);
     let even = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
     let odd = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
@@ -176,19 +170,13 @@ mod tests {
     #[test]
     fn a_number_keeps_its_digits() {
         let read = |text: &str| {
-            let mut out = Scanned::default();
-            let end = number(text.as_bytes(), 0, usize::from(text.starts_with('-')), &mut out);
-            assert_eq!(end, Ok(text.len()));
+            let first = usize::from(text.starts_with('-'));
+            let (end, scanned) = number(text.as_bytes(), 0, first).expect(text);
+            assert_eq!(end, text.len());
             let longer = format!("{text}, \"and\": more");
-            let mut other = Scanned::default();
-            let end = number(
-                longer.as_bytes(),
-                0,
-                usize::from(text.starts_with('-')),
-                &mut other,
-            );
-            assert_eq!((end, other.number), (Ok(text.len()), out.number));
-            out.number
+            let (end, other) = number(longer.as_bytes(), 0, first).expect(text);
+            assert_eq!((end, other.number), (text.len(), scanned.number));
+            scanned.number
         };
         for (text, mantissa, exponent) in [
             ("7", 7, 0),

@@ -1,7 +1,7 @@
 //! Owns JSON's grammar: from a place in the payload, where a token or a value ends and what it is. Eight bytes at a
 //! time where that pays; never recursive; reads no byte outside of the payload. Numbers are `number`'s business.
 
-use super::number::number;
+use super::number::{number, short};
 use super::{Kind, Marks, Scanned};
 
 /// The payload isn't JSON: from which byte on, and what would have been needed there.
@@ -21,10 +21,21 @@ impl Fault {
 pub(super) const ONES: u64 = 0x0101_0101_0101_0101;
 pub(super) const HIGHS: u64 = 0x8080_8080_8080_8080;
 
+/// Eight bytes from `at` on, the first one lowest; zeros where the payload has ended.
 #[inline]
-pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let chunk = bytes.get(at..)?.first_chunk::<8>()?;
-    Some(u64::from_le_bytes(*chunk))
+pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => last_word(bytes, at),
+    }
+}
+
+#[inline(never)]
+fn last_word(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.iter()
+        .rev()
+        .fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 /// The first place from `at` on that isn't JSON's whitespace.
@@ -48,53 +59,69 @@ fn longer_space(bytes: &[u8], mut at: usize) -> usize {
 /// A string from the byte after its opening quote on: the place of its closing quote.
 #[inline]
 pub(super) fn string(bytes: &[u8], start: usize) -> Result<(usize, Marks), Fault> {
+    match plain(bytes, start) {
+        Some((end, ascii)) => {
+            if !ascii {
+                utf8(bytes, start, end)?;
+            }
+            Ok((end, Marks::default()))
+        }
+        None => any_string(bytes, start),
+    }
+}
+
+/// Most strings: without escapes. The place of the closing quote, and whether all bytes are known to be ASCII.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see short_value")]
+fn plain(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
+    let mut at = start;
+    let mut all = 0;
+    loop {
+        let word = word(bytes, at);
+        // What follows the string may be seen too: then it is validated for nothing.
+        all |= word;
+        let stop = stops(word);
+        if stop == 0 {
+            at += 8;
+            continue;
+        }
+        let clear = stop.trailing_zeros() & !7;
+        let is_quote = word >> clear & 0xff == u64::from(b'"');
+        return is_quote.then_some((at + clear as usize / 8, all & HIGHS == 0));
+    }
+}
+
+/// A string that has escapes, or isn't one.
+#[inline(never)]
+fn any_string(bytes: &[u8], start: usize) -> Result<(usize, Marks), Fault> {
     let mut at = start;
     let mut marks = Marks::default();
-    // Bit 7 of a byte is set in some byte: not all is ASCII.
-    let mut high = 0_u64;
     loop {
-        match word(bytes, at) {
-            Some(word) => {
-                let stop = stops(word);
-                if stop == 0 {
-                    high |= word;
-                    at += 8;
-                    continue;
-                }
-                let clear = stop.trailing_zeros() & !7;
-                high |= word & ((1 << clear) - 1);
-                at += clear as usize / 8;
-            }
-            None => loop {
-                match bytes.get(at) {
-                    Some(b'"' | b'\\' | 0..0x20) => break,
-                    Some(&byte) => high |= u64::from(byte),
-                    None => return Err(Fault::new(at, "a string must be closed")),
-                }
-                at += 1;
-            },
+        let stop = stops(word(bytes, at));
+        if stop == 0 {
+            at += 8;
+            continue;
         }
-        match bytes[at] {
-            b'"' => break,
-            b'\\' => at = escape(bytes, at, &mut marks)?,
-            _ => return Err(Fault::new(at, "control characters in strings must be escaped")),
+        at += stop.trailing_zeros() as usize / 8;
+        match bytes.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => at = escape(bytes, at, &mut marks)?,
+            Some(_) => return Err(Fault::new(at, "control characters in strings must be escaped")),
+            None => return Err(Fault::new(at, "a string must be closed")),
         }
     }
-    if high & HIGHS != 0 {
-        utf8(bytes, start, at)?;
-    }
+    utf8(bytes, start, at)?;
     Ok((at, marks))
 }
 
 /// Marks a word's quotes, backslashes and control characters: the lowest mark is exact, those above it may not be.
 #[inline]
 fn stops(word: u64) -> u64 {
-    let quote = word ^ (ONES * u64::from(b'"'));
-    let backslash = word ^ (ONES * u64::from(b'\\'));
-    let found = (quote.wrapping_sub(ONES) & !quote)
-        | (backslash.wrapping_sub(ONES) & !backslash)
-        | (word.wrapping_sub(ONES * 0x20) & !word);
-    found & HIGHS
+    // Less one, what is zero borrows from its bit 7, and nothing else below 0x80 does; the same below 0x20.
+    let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+    let control = word.wrapping_sub(ONES * 0x20);
+    (quote | backslash | control) & !word & HIGHS
 }
 
 /// Outside of strings every byte is ASCII by the grammar, so that strings alone need this.
@@ -145,36 +172,52 @@ fn hex4(bytes: &[u8], at: usize) -> Result<u32, Fault> {
     Ok(code)
 }
 
-/// The value that starts at `at`: the place after it, and in `out` what it is. `open` is scratch.
+/// Most values, numbers and strings: the place after it, and what it is. `word` is what stands at `at`. `None` where it
+/// takes a closer look.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
     reason = "once a field: what comes back by way of memory costs as much as the work"
 )]
-pub(super) fn value(bytes: &[u8], at: usize, open: &mut Vec<u8>, out: &mut Scanned) -> Result<usize, Fault> {
+pub(super) fn short_value(bytes: &[u8], at: usize, word: u64) -> Option<(usize, Scanned)> {
+    if word & 0xff == u64::from(b'"') {
+        return match plain(bytes, at + 1) {
+            Some((end, true)) => Some((end + 1, Scanned::of(Kind::String))),
+            _ => None,
+        };
+    }
+    let (length, number) = short(word)?;
+    Some((at + length, Scanned::number(number)))
+}
+
+/// Any value: the place after it, and what it is. `open` is scratch.
+#[inline(never)]
+pub(super) fn value(bytes: &[u8], at: usize, open: &mut Vec<u8>) -> Result<(usize, Scanned), Fault> {
     match bytes.get(at) {
-        Some(b'{' | b'[') => container(bytes, at, open, out),
-        _ => scalar(bytes, at, out),
+        Some(b'{' | b'[') => container(bytes, at, open),
+        _ => scalar(bytes, at),
     }
 }
 
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "see value")]
-fn scalar(bytes: &[u8], at: usize, out: &mut Scanned) -> Result<usize, Fault> {
+fn scalar(bytes: &[u8], at: usize) -> Result<(usize, Scanned), Fault> {
     match bytes.get(at) {
-        Some(b'0'..=b'9') => number(bytes, at, at, out),
+        Some(b'0'..=b'9') => number(bytes, at, at),
         Some(b'"') => {
-            out.kind = Kind::String;
             let (end, marks) = string(bytes, at + 1)?;
-            out.marks = marks;
-            Ok(end + 1)
+            Ok((
+                end + 1,
+                Scanned {
+                    marks,
+                    ..Scanned::of(Kind::String)
+                },
+            ))
         }
-        Some(b'-') if bytes.get(at + 1) != Some(&b'I') => number(bytes, at, at + 1, out),
-        _ => constant(bytes, at, out),
+        Some(b'-') if bytes.get(at + 1) != Some(&b'I') => number(bytes, at, at + 1),
+        _ => constant(bytes, at),
     }
 }
 
-fn constant(bytes: &[u8], at: usize, out: &mut Scanned) -> Result<usize, Fault> {
+fn constant(bytes: &[u8], at: usize) -> Result<(usize, Scanned), Fault> {
     let (text, kind): (&[u8], _) = match bytes.get(at) {
         Some(b't') => (b"true", Kind::True),
         Some(b'f') => (b"false", Kind::False),
@@ -187,15 +230,15 @@ fn constant(bytes: &[u8], at: usize, out: &mut Scanned) -> Result<usize, Fault> 
     if !bytes[at..].starts_with(text) {
         return Err(Fault::new(at, "a value is needed"));
     }
-    out.kind = kind;
+    let mut scanned = Scanned::of(kind);
     if let Kind::NaN | Kind::Infinity | Kind::NegInfinity = kind {
-        out.marks.set(Marks::CONSTANT);
+        scanned.marks.set(Marks::CONSTANT);
     }
-    Ok(at + text.len())
+    Ok((at + text.len(), scanned))
 }
 
 /// An object or an array, with all that it holds.
-fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>, out: &mut Scanned) -> Result<usize, Fault> {
+fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>) -> Result<(usize, Scanned), Fault> {
     let mut marks = Marks::default();
     let mut at = start;
     open.clear();
@@ -224,8 +267,8 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>, out: &mut Scanned) 
                 }
             }
             _ => {
-                let mut value = Scanned::default();
-                at = scalar(bytes, at, &mut value)?;
+                let value;
+                (at, value) = scalar(bytes, at)?;
                 marks.set(value.marks);
                 if value.kind == Kind::Number && !value.number.exact {
                     marks.set(Marks::LONG);
@@ -253,13 +296,18 @@ fn container(bytes: &[u8], start: usize, open: &mut Vec<u8>, out: &mut Scanned) 
                 _ => return Err(Fault::new(at, "a comma or a closing bracket is needed")),
             }
         }
-        out.kind = if bytes[start] == b'{' {
+        let kind = if bytes[start] == b'{' {
             Kind::Object
         } else {
             Kind::Array
         };
-        out.marks = marks;
-        return Ok(at);
+        return Ok((
+            at,
+            Scanned {
+                marks,
+                ..Scanned::of(kind)
+            },
+        ));
     }
 }
 

@@ -2,6 +2,9 @@
 
 use crate::table::ColumnType;
 
+/// A text takes so many bytes of a key, or as many again: the series, as `batch::order` has it.
+const BLOCK: usize = 32;
+
 /// Appends the key of one column. `column` is what stands in the row from its length on.
 ///
 /// First whether it is NULL (NULLs last, as PostgreSQL's indexes have them), then the value; all bits are turned
@@ -12,7 +15,12 @@ pub(super) fn append(column: &[u8], kind: ColumnType, descending: bool, keys: &m
     let start = keys.len();
     let (length, bytes) = column.split_first_chunk::<4>().unwrap_or((&super::NULL, &[]));
     match usize::try_from(i32::from_be_bytes(*length)) {
-        Err(_) => keys.push(1),
+        Err(_) => {
+            keys.push(1);
+            if let ColumnType::Text | ColumnType::Varchar(_) = kind {
+                keys.resize(start + BLOCK, 0);
+            }
+        }
         Ok(8) if is_ordered_number(kind) => {
             let value = bytes.first_chunk().copied().map_or(0, u64::from_be_bytes);
             let value = ordered(value, 63, kind);
@@ -60,9 +68,11 @@ fn ordered(number: u64, sign: u32, kind: ColumnType) -> u64 {
 fn value(bytes: &[u8], kind: ColumnType, keys: &mut Vec<u8>) {
     match kind {
         ColumnType::Text | ColumnType::Varchar(_) => {
-            // PostgreSQL's text holds no U+0000: it ends the string, and shorter ones sort first.
-            keys.extend_from_slice(bytes);
-            keys.push(0);
+            // PostgreSQL's text holds no U+0000: it ends the string, and shorter ones sort first. Those that follow it
+            // let what comes next stand at the same place in most keys. One byte stands before the text.
+            let start = keys.len();
+            keys.resize(start + (1 + bytes.len() + 1).next_multiple_of(BLOCK) - 1, 0);
+            keys[start..start + bytes.len()].copy_from_slice(bytes);
         }
         _ if is_ordered_number(kind) => {
             let number = bytes

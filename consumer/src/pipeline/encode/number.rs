@@ -15,11 +15,26 @@ const POW10: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "most columns are floats, and what a call returns would wait in memory"
-)]
+/// A number of up to seven digits, which the decoder told apart: whole and divisor are exact, so that the one operation
+/// rounds once, to the nearest f64.
+#[inline]
+pub(super) fn short_float8(number: &Number) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "seven digits: none is lost")]
+    let whole = number.mantissa.cast_signed() as f64;
+    let signed = if number.negative { -whole } else { whole };
+    signed / POW10[usize::from(number.exponent.wrapping_neg().cast_unsigned() & 7)]
+}
+
+/// The same as an integer, where it has no fraction.
+#[inline]
+pub(super) fn short_integer(number: &Number) -> Option<i32> {
+    if number.exponent != 0 {
+        return None;
+    }
+    let magnitude = i32::try_from(number.mantissa).ok()?;
+    Some(if number.negative { -magnitude } else { magnitude })
+}
+
 pub(super) fn float8(value: &Value<'_>) -> Result<f64, Wrong> {
     if value.kind() == Kind::Number {
         let number = value.number();
