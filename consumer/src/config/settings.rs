@@ -285,7 +285,7 @@ const GENERAL: &[Setting] = &[
         "Size to which a batch grows while the one before it is stored; the bound of memory",
     )
     .env("MAX_BATCH_BYTES")
-    .default(&["8MiB"])
+    .default(&["16MiB"])
     .kind(Kind::Number),
     Setting::new(
         Group::Events,

@@ -85,6 +85,15 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty one with room for messages of so many bytes: they are not moved as it grows, and take memory when they come.
+    #[must_use]
+    pub fn with_room(bytes: usize) -> Self {
+        Self {
+            arena: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
     /// Whether it moves nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -78,13 +78,14 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new(config: BatchConfig, routing: Routing, tables: Arc<SharedTables>) -> Self {
+        let batch = || Box::new(Batch::with_room(config.max_bytes));
         Self {
+            filling: batch(),
+            spare: Some(batch()),
             config,
             routing,
             tables,
             assignment: Assignment::default(),
-            filling: Box::default(),
-            spare: Some(Box::default()),
             asked: Requests::default(),
             to_load: BTreeSet::new(),
             load_after: None,
