@@ -58,7 +58,8 @@ pub(super) fn short(word: u64) -> Option<(usize, Number)> {
 }
 
 /// Any number by the grammar, but for its sign.
-fn any_number(bytes: &[u8], first: usize) -> Result<(usize, Number), Fault> {
+#[inline]
+pub(super) fn any_number(bytes: &[u8], first: usize) -> Result<(usize, Number), Fault> {
     let (mut at, mut mantissa) = digits(bytes, first, 0);
     let mut count = at - first;
     if count == 0 {
