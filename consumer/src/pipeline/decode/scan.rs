@@ -1,7 +1,7 @@
 //! Owns JSON's grammar: from a place in the payload, where a token or a value ends and what it is. Eight bytes at a
 //! time where that pays; never recursive; reads no byte outside of the payload. Numbers are `number`'s business.
 
-use super::number::{any_number, number, short};
+use super::number::{long, number, short};
 use super::{Kind, Marks, Scanned};
 
 /// The payload isn't JSON: from which byte on, and what would have been needed there.
@@ -193,8 +193,11 @@ pub(super) fn short_value(bytes: &[u8], at: usize, word: u64) -> Option<(usize, 
             _ => None,
         };
     }
-    let (length, number) = short(word)?;
-    Some((at + length, Scanned::number(number)))
+    if let Some((length, number)) = short(word) {
+        return Some((at + length, Scanned::number(number)));
+    }
+    let (end, number) = long(bytes, at)?;
+    Some((end, Scanned::number(number)))
 }
 
 /// Any value: the place after it, and what it is. `open` is scratch.
@@ -202,11 +205,6 @@ pub(super) fn short_value(bytes: &[u8], at: usize, word: u64) -> Option<(usize, 
 pub(super) fn value(bytes: &[u8], at: usize, open: &mut Vec<u8>) -> Result<(usize, Scanned), Fault> {
     match bytes.get(at) {
         Some(b'{' | b'[') => container(bytes, at, open),
-        // It isn't a short one.
-        Some(b'0'..=b'9') => {
-            let (end, number) = any_number(bytes, at)?;
-            Ok((end, Scanned::number(number)))
-        }
         _ => scalar(bytes, at),
     }
 }
