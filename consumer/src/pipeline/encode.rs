@@ -140,7 +140,8 @@ impl Encoder {
         self.unmapped.clear();
         for place in 0..event.len() {
             let number = event.name_number(place);
-            self.last.push(number);
+            // A name that isn't known may be another one next time: `u16::MAX` is no name's number.
+            self.last.push(if number == UNKNOWN { u16::MAX } else { number });
             let mut target = self.targets.get(usize::from(number)).copied();
             if let None | Some(Target::Unasked) = target {
                 target = Some(self.find(event, place));

@@ -31,8 +31,8 @@ struct Window {
 }
 
 impl Order {
-    /// What it takes for a row, in bytes: an entry, and its copy while the entries are sorted. (A wide one takes as much.)
-    pub(super) const PER_ROW: usize = 2 * size_of::<u64>();
+    /// What it takes for a row at most, in bytes: an entry, and what is sorted to get there.
+    pub(super) const PER_ROW: usize = size_of::<u64>() + size_of::<u128>();
 
     /// The places of the rows in the order of their keys; rows of the same key in order of arrival.
     pub(super) fn places(&self) -> impl Iterator<Item = usize> {

@@ -57,6 +57,30 @@ pub(super) fn short(word: u64) -> Option<(usize, Number)> {
     Some((end as usize / 8, Number::short(mantissa, -fraction)))
 }
 
+/// Most of the others, such as floats with all their digits: no more of them than are exact, a point among them.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see scan::short_value")]
+pub(super) fn long(bytes: &[u8], at: usize) -> Option<(usize, Number)> {
+    let (point, whole) = digits(bytes, at, 0);
+    if bytes.get(point) != Some(&b'.') || point == at || (point > at + 1 && bytes[at] == b'0') {
+        return None;
+    }
+    let (end, mantissa) = digits(bytes, point + 1, whole);
+    let fraction = end - point - 1;
+    let count = point - at + fraction;
+    if fraction == 0 || count > EXACT_DIGITS || matches!(bytes.get(end), Some(b'e' | b'E')) {
+        return None;
+    }
+    let number = Number {
+        mantissa,
+        exponent: -i16::try_from(fraction).ok()?,
+        negative: false,
+        exact: true,
+        short: false,
+    };
+    Some((end, number))
+}
+
 /// Any number by the grammar, but for its sign.
 fn any_number(bytes: &[u8], first: usize) -> Result<(usize, Number), Fault> {
     let (mut at, mut mantissa) = digits(bytes, first, 0);

@@ -1,7 +1,7 @@
 //! Owns JSON's grammar: from a place in the payload, where a token or a value ends and what it is. Eight bytes at a
 //! time where that pays; never recursive; reads no byte outside of the payload. Numbers are `number`'s business.
 
-use super::number::{number, short};
+use super::number::{long, number, short};
 use super::{Kind, Marks, Scanned};
 
 /// The payload isn't JSON: from which byte on, and what would have been needed there.
@@ -74,21 +74,28 @@ pub(super) fn string(bytes: &[u8], start: usize) -> Result<(usize, Marks), Fault
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see short_value")]
 fn plain(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
+    let (words, _) = bytes.get(start..)?.as_chunks();
     let mut at = start;
     let mut all = 0;
-    loop {
-        let word = word(bytes, at);
+    for word in words {
+        let word = u64::from_le_bytes(*word);
         // What follows the string may be seen too: then it is validated for nothing.
         all |= word;
         let stop = stops(word);
-        if stop == 0 {
-            at += 8;
-            continue;
+        if stop != 0 {
+            return quote(word, stop, at).map(|end| (end, all & HIGHS == 0));
         }
-        let clear = stop.trailing_zeros() & !7;
-        let is_quote = word >> clear & 0xff == u64::from(b'"');
-        return is_quote.then_some((at + clear as usize / 8, all & HIGHS == 0));
+        at += 8;
     }
+    let word = last_word(bytes, at);
+    quote(word, stops(word), at).map(|end| (end, (all | word) & HIGHS == 0))
+}
+
+/// The place of the closing quote, if that is what stops `word`, which stands at `at`.
+#[inline]
+fn quote(word: u64, stop: u64, at: usize) -> Option<usize> {
+    let clear = stop.trailing_zeros() & !7 & 63;
+    (word >> clear & 0xff == u64::from(b'"')).then_some(at + clear as usize / 8)
 }
 
 /// A string that has escapes, or isn't one.
@@ -186,8 +193,11 @@ pub(super) fn short_value(bytes: &[u8], at: usize, word: u64) -> Option<(usize, 
             _ => None,
         };
     }
-    let (length, number) = short(word)?;
-    Some((at + length, Scanned::number(number)))
+    if let Some((length, number)) = short(word) {
+        return Some((at + length, Scanned::number(number)));
+    }
+    let (end, number) = long(bytes, at)?;
+    Some((end, Scanned::number(number)))
 }
 
 /// Any value: the place after it, and what it is. `open` is scratch.

@@ -70,9 +70,15 @@ fn value(bytes: &[u8], kind: ColumnType, keys: &mut Vec<u8>) {
         ColumnType::Text | ColumnType::Varchar(_) => {
             // PostgreSQL's text holds no U+0000: it ends the string, and shorter ones sort first. Those that follow it
             // let what comes next stand at the same place in most keys. One byte stands before the text.
-            let start = keys.len();
-            keys.resize(start + (1 + bytes.len() + 1).next_multiple_of(BLOCK) - 1, 0);
-            keys[start..start + bytes.len()].copy_from_slice(bytes);
+            let mut block = [0; BLOCK - 1];
+            if let Some(text) = block[..BLOCK - 2].get_mut(..bytes.len()) {
+                text.copy_from_slice(bytes);
+                keys.extend_from_slice(&block);
+            } else {
+                let blocks = (1 + bytes.len() + 1).next_multiple_of(BLOCK);
+                keys.extend_from_slice(bytes);
+                keys.resize(keys.len() + blocks - 1 - bytes.len(), 0);
+            }
         }
         _ if is_ordered_number(kind) => {
             let number = bytes
