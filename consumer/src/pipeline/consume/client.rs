@@ -81,7 +81,7 @@ fn properties(kafka: &KafkaConfig) -> ClientConfig {
         .set("statistics.interval.ms", "1000")
         // Memory: what is fetched ahead, and what one answer of a broker may hold. An answer is compressed, and five
         // times as large when it is unpacked. A larger message comes all the same, alone.
-        .set(FETCH_AHEAD, "4096")
+        .set(FETCH_AHEAD, "2048")
         .set("fetch.max.bytes", "1048576")
         .set("fetch.message.max.bytes", "262144")
         // Without it, the client pauses a whole second whenever it has fetched ahead as much as it may.
