@@ -137,8 +137,8 @@ impl Consume {
             if let Some(command) = self.flow.next_command(now) {
                 self.send(command)?;
             }
-            if let Some(news) = self.consumer.context().take_news() {
-                self.advisory.confirm(&news.committed);
+            if let Some(committed) = self.consumer.context().take_committed() {
+                self.advisory.confirm(&committed);
                 self.tell_what_is_held();
             }
             // A member that has lost its place in the group would only be refused.

@@ -18,7 +18,7 @@ use scan::Fault;
 
 pub use event::{Event, Key, Value};
 pub(super) use names::UNKNOWN;
-pub(super) use number::eight;
+pub(super) use number::{eight, no_digits};
 pub(super) use text::unescape;
 
 /// The longest payload that is read, in bytes: spans are 32 bits wide. Kafka's own limit is half of it.

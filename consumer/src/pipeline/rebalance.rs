@@ -42,15 +42,9 @@ pub(super) struct Context {
     closing: AtomicBool,
     session_timed_out: AtomicBool,
     refused: AtomicBool,
-    news: Mutex<Option<News>>,
+    /// The offsets that Kafka has taken, as the newest statistics have them.
+    committed: Mutex<Option<BTreeMap<Partition, Offset>>>,
     callbacks: AtomicUsize,
-}
-
-/// What librdkafka's statistics say of partitions.
-#[derive(Debug, Default)]
-pub(super) struct News {
-    /// The offsets that Kafka has taken.
-    pub(super) committed: BTreeMap<Partition, Offset>,
 }
 
 impl Context {
@@ -70,7 +64,7 @@ impl Context {
             closing: AtomicBool::new(false),
             session_timed_out: AtomicBool::new(false),
             refused: AtomicBool::new(false),
-            news: Mutex::default(),
+            committed: Mutex::default(),
             callbacks: AtomicUsize::new(0),
         }
     }
@@ -95,9 +89,9 @@ impl Context {
         self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// The newest statistics, if some have come since the last call.
-    pub(super) fn take_news(&self) -> Option<News> {
-        self.news.lock().expect("not poisoned").take()
+    /// The offsets that Kafka has taken, if statistics have come since the last call.
+    pub(super) fn take_committed(&self) -> Option<BTreeMap<Partition, Offset>> {
+        self.committed.lock().expect("not poisoned").take()
     }
 
     /// How many callbacks there have been.
@@ -174,11 +168,11 @@ impl ClientContext for Context {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
-        let mut news = News::default();
+        let mut committed = BTreeMap::new();
         for partition in topic.partitions.values() {
             let number = Partition(partition.partition);
             if partition.committed_offset >= 0 {
-                news.committed.insert(number, Offset(partition.committed_offset));
+                committed.insert(number, Offset(partition.committed_offset));
             }
             // What is committed by transactions, where there are any; negative: not known yet.
             let end = if partition.ls_offset >= 0 {
@@ -190,7 +184,7 @@ impl ClientContext for Context {
                 self.metrics.partition_ends(self.worker, number, Offset(end));
             }
         }
-        *self.news.lock().expect("not poisoned") = Some(news);
+        *self.committed.lock().expect("not poisoned") = Some(committed);
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn number(bytes: &[u8], start: usize, first: usize) -> Result<(usize,
 #[expect(clippy::inline_always, reason = "see scan::short_value")]
 pub(super) fn short(word: u64) -> Option<(usize, Number)> {
     let values = word ^ (ONES * u64::from(b'0'));
-    let stops = (values.wrapping_add(ONES * 0x76) | values) & HIGHS;
+    let stops = no_digits(values);
     if stops == 0 {
         return None;
     }
@@ -143,8 +143,7 @@ fn exponent(bytes: &[u8], mut at: usize, number: &mut Number) -> Result<usize, F
 fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (usize, u64) {
     loop {
         let values = word(bytes, at) ^ (ONES * u64::from(b'0'));
-        // Bit 7 of each byte that is no digit: the lowest one is exact.
-        let stop = (values.wrapping_add(ONES * 0x76) | values) & HIGHS;
+        let stop = no_digits(values);
         if stop == 0 {
             number = number.wrapping_mul(100_000_000).wrapping_add(eight(values));
             at += 8;
@@ -158,6 +157,12 @@ fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (usize, u64) {
         }
         return (at + count, number);
     }
+}
+
+/// Bit 7 of each byte that is more than nine: the lowest one is exact, those above it may not be.
+#[inline]
+pub(in crate::pipeline) fn no_digits(values: u64) -> u64 {
+    (values.wrapping_add(ONES * 0x76) | values) & HIGHS
 }
 
 /// Eight digits, one a byte, the first in the lowest byte, as one number.

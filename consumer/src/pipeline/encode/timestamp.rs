@@ -5,7 +5,7 @@ use super::number::Decimal;
 use super::refuse::Wrong;
 use super::text;
 use crate::dead_letter::Reason;
-use crate::pipeline::decode::{Kind, Value, eight};
+use crate::pipeline::decode::{Kind, Value, eight, no_digits};
 
 const WRONG: Wrong = Wrong::new(Reason::InvalidTimestamp, "an ISO 8601 or Unix time is needed for");
 const BEYOND: Wrong = Wrong::new(Reason::InvalidTimestamp, "a moment is out of range of");
@@ -82,10 +82,9 @@ fn full_time(text: &[u8]) -> Option<(i64, &[u8])> {
     // One digit a byte, zeros between them; anything else is more than nine.
     let time = u64::from_le_bytes(*time) ^ TIME;
     let fraction = u64::from_le_bytes(*fraction) ^ FRACTION;
-    let beyond = |digits: u64| digits | digits.wrapping_add(0x7676_7676_7676_7676);
     let point = fraction >> 8 & BYTE;
     let colons = time & 0x00ff_0000_ff00_00ff;
-    if (beyond(time) | beyond(fraction)) & 0x8080_8080_8080_8080 != 0 || point | colons != 0 {
+    if no_digits(time) | no_digits(fraction) != 0 || point | colons != 0 {
         return None;
     }
     let two = |tens: u64, ones: u64| i64::from((tens & BYTE) as u8 * 10 + (ones & BYTE) as u8);

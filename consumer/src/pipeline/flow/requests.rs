@@ -25,7 +25,7 @@ impl Requests {
 
     /// How many of them are batches.
     pub(super) fn batches(&self) -> usize {
-        self.batches_of(|_| true).count()
+        self.all_batches().count()
     }
 
     /// A question about partitions, or what to store of them beside messages.
@@ -53,27 +53,23 @@ impl Requests {
 
     /// Whether a batch holds something of one of the partitions.
     pub(super) fn store_any_of(&self, partitions: &[Partition]) -> bool {
-        self.batches_of(|request| request.partitions.iter().any(|of| partitions.contains(of)))
-            .next()
-            .is_some()
+        self.all_batches()
+            .any(|(of_batch, ..)| of_batch.iter().any(|of| partitions.contains(of)))
     }
 
     /// When the oldest message of the oldest batch came.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.batches_of(|_| true).find_map(|(oldest, _)| *oldest)
+        self.all_batches().find_map(|(_, oldest, _)| oldest)
     }
 
     pub(super) fn held(&self) -> Held {
-        self.batches_of(|_| true).map(|(_, held)| *held).sum()
+        self.all_batches().map(|(.., held)| held).sum()
     }
 
-    fn batches_of(
-        &self,
-        wanted: impl Fn(&Request) -> bool,
-    ) -> impl Iterator<Item = &(Option<Instant>, Held)> {
-        self.0
-            .iter()
-            .filter(move |request| wanted(request))
-            .filter_map(|request| request.batch.as_ref())
+    fn all_batches(&self) -> impl Iterator<Item = (&[Partition], Option<Instant>, Held)> {
+        self.0.iter().filter_map(|request| {
+            let (oldest, held) = request.batch?;
+            Some((request.partitions.as_slice(), oldest, held))
+        })
     }
 }
